@@ -1,0 +1,358 @@
+//! The container's cgroup: where it is, its limits, who is in it.
+//!
+//! ```text
+//! Location::find ──► Cgroup::create ──► Cgroup::entrance ──► the new process enters by itself
+//!                                        └ kept in the state record, found again by later commands
+//! ```
+//! A v2 cgroup is entered at birth (`CLONE_INTO_CGROUP`). A v1 cgroup is entered by the new process, which writes `0`
+//! to `tasks`: that is the one way to move a process that takes no machine-wide lock.
+
+pub(crate) mod devices;
+mod v1;
+mod v2;
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read, Write};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use oci::runtime::Resources;
+use oci::{Context, Error, Result};
+use serde::{Deserialize, Serialize};
+
+/// Where a container's cgroup is.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", tag = "version")]
+pub(crate) enum Location {
+    /// There is none: no hierarchy is mounted, or an unprivileged user may not make one.
+    #[default]
+    None,
+    /// One directory in each v1 hierarchy.
+    V1 {
+        /// Controllers of the hierarchy (`cpu,cpuacct`, `name=systemd`), directory of the container's cgroup.
+        paths: Vec<(String, PathBuf)>,
+    },
+    /// One directory in the v2 hierarchy.
+    V2 {
+        /// The container's cgroup.
+        path: PathBuf,
+    },
+}
+
+/// What a new process needs in order to enter.
+#[derive(Debug, Default)]
+pub(crate) struct Entrance {
+    /// The directory of a v2 cgroup, for `CLONE_INTO_CGROUP`.
+    pub(crate) born_in: Option<OwnedFd>,
+    /// Files into which the new process writes `0`.
+    pub(crate) files: Vec<File>,
+}
+
+/// Directories made, in order, to be removed in reverse.
+pub(crate) type Made = Vec<PathBuf>;
+
+const ROOT: &str = "/sys/fs/cgroup";
+const CGROUP2_MAGIC: i64 = 0x6367_7270;
+
+impl Location {
+    /// Decides where the cgroup of container `id` shall be. Nothing is made.
+    pub(crate) fn find(id: &str, cgroups_path: Option<&str>) -> Result<Self> {
+        let wanted = cgroups_path.filter(|p| !p.is_empty());
+        if let Some(path) = wanted
+            && path.split(':').count() == 3
+            && !path.starts_with('/')
+        {
+            return Err(Error::unsupported(format!(
+                "linux.cgroupsPath: {path:?} is in systemd's form (slice:prefix:name); the systemd cgroup driver is not supported"
+            )));
+        }
+        // Cleaned, so that ".." cannot lead out of the hierarchy.
+        let path = wanted.map(crate::plan::mounts::clean);
+        let absolute = wanted.is_some_and(|p| p.starts_with('/'));
+        let inner = path.as_deref().unwrap_or(id).trim_start_matches('/');
+        if inner.is_empty() {
+            return Err(Error::invalid("linux.cgroupsPath: the root cgroup cannot be a container's"));
+        }
+        let unified = rustix::fs::statfs(ROOT).is_ok_and(|s| s.f_type == CGROUP2_MAGIC);
+        let mut own = String::with_capacity(4096);
+        File::open("/proc/self/cgroup")
+            .and_then(|mut f| f.read_to_string(&mut own))
+            .context(|| "read /proc/self/cgroup")?;
+        if unified { Ok(v2::locate(&own, inner, absolute)) } else { Ok(v1::locate(&own, inner, absolute)) }
+    }
+
+    /// As [`Location::create`], but an unprivileged user without delegated cgroups gets none, if no limits are asked for.
+    pub(crate) fn create_or_do_without(&mut self, resources: &Resources) -> Result<Made> {
+        match self.create(resources) {
+            Err(error)
+                if error.kind() == oci::Kind::PermissionDenied
+                    && !rustix::process::geteuid().is_root()
+                    && check_unlimited(resources).is_ok() =>
+            {
+                crate::log::warn(format_args!("the container gets no cgroup of its own: {error}"));
+                *self = Self::None;
+                Ok(Made::new())
+            }
+            result => result,
+        }
+    }
+
+    /// Makes the cgroup and sets its limits. On failure nothing is left.
+    pub(crate) fn create(&self, resources: &Resources) -> Result<Made> {
+        let mut made = Made::new();
+        let result = match self {
+            Self::None => check_unlimited(resources),
+            Self::V1 { paths } => v1::create(paths, resources, &mut made),
+            Self::V2 { path } => v2::create(path, resources, &mut made),
+        };
+        match result {
+            Ok(()) => Ok(made),
+            Err(error) => {
+                remove_made(&made);
+                Err(error)
+            }
+        }
+    }
+
+    /// Changes limits of a cgroup that exists.
+    pub(crate) fn update(&self, resources: &Resources) -> Result<()> {
+        match self {
+            Self::None => Err(Error::unsupported("update: the container has no cgroup")),
+            Self::V1 { paths } => v1::update(paths, resources),
+            Self::V2 { path } => v2::update(path, resources),
+        }
+    }
+
+    /// What a process needs in order to enter; opened, so that it works from any namespace.
+    pub(crate) fn entrance(&self) -> Result<Entrance> {
+        match self {
+            Self::None => Ok(Entrance::default()),
+            Self::V1 { paths } => v1::entrance(paths),
+            Self::V2 { path } => v2::entrance(path),
+        }
+    }
+
+    /// Processes in the cgroup and below, by host process id.
+    pub(crate) fn processes(&self) -> Result<Vec<i32>> {
+        let mut pids = Vec::new();
+        if let Some(path) = self.main_directory() {
+            collect(path, &mut pids, 0)?;
+        }
+        Ok(pids)
+    }
+
+    /// The directory that is asked for processes: the v2 one, or that of v1's `devices`, which every process is in.
+    fn main_directory(&self) -> Option<&Path> {
+        match self {
+            Self::None => None,
+            Self::V1 { paths } => {
+                let by_name = |name: &str| paths.iter().find(|(c, _)| c.split(',').any(|c| c == name));
+                by_name("devices").or_else(|| by_name("freezer")).or(paths.first()).map(|(_, p)| p.as_path())
+            }
+            Self::V2 { path } => Some(path),
+        }
+    }
+
+    /// Whether the processes are frozen.
+    pub(crate) fn frozen(&self) -> bool {
+        match self {
+            Self::None => false,
+            Self::V1 { paths } => v1::freezer(paths)
+                .and_then(|f| fs::read_to_string(f.join("freezer.state")).ok())
+                .is_some_and(|s| s.trim() != "THAWED"),
+            Self::V2 { path } => fs::read_to_string(path.join("cgroup.freeze")).is_ok_and(|s| s.trim() == "1"),
+        }
+    }
+
+    /// Freezes or thaws all processes, and waits until it is so.
+    pub(crate) fn set_frozen(&self, freeze: bool) -> Result<()> {
+        match self {
+            Self::None => Err(Error::unsupported("pause: the container has no cgroup")),
+            Self::V1 { paths } => v1::set_frozen(paths, freeze),
+            Self::V2 { path } => v2::set_frozen(path, freeze),
+        }
+    }
+
+    /// Kills every process in the cgroup and waits, bounded, until it is empty.
+    pub(crate) fn kill_all(&self) -> Result<()> {
+        if let Self::V2 { path } = self {
+            // Older kernels have no such file; the loop below does what it would.
+            let _ = fs::write(path.join("cgroup.kill"), "1");
+        }
+        let end = Instant::now() + Duration::from_secs(10);
+        let mut pause = Duration::from_millis(1);
+        loop {
+            let pids = self.processes()?;
+            if pids.is_empty() {
+                return Ok(());
+            }
+            for pid in &pids {
+                let _ = sys::process::kill(*pid, 9);
+            }
+            // A v1 freezer delivers no signals until it is thawed.
+            if matches!(self, Self::V1 { .. }) && self.frozen() {
+                let _ = self.set_frozen(false);
+            }
+            if Instant::now() > end {
+                return Err(Error::deadline(format!("processes {pids:?} do not die")));
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(50));
+        }
+    }
+
+    /// Removes the cgroup; processes that keep it busy are killed first.
+    pub(crate) fn remove_after_kill(&self) -> Result<()> {
+        if let Some(path) = self.main_directory() {
+            // The ordinary case, in one call: nobody is left.
+            match fs::remove_dir(path) {
+                Err(error) if error.kind() == ErrorKind::ResourceBusy => self.kill_all()?,
+                _ => {}
+            }
+        }
+        self.remove()
+    }
+
+    /// Removes the cgroup with what is below it; what is already gone counts as removed.
+    pub(crate) fn remove(&self) -> Result<()> {
+        let paths: Vec<&Path> = match self {
+            Self::None => Vec::new(),
+            Self::V1 { paths } => paths.iter().map(|(_, p)| p.as_path()).collect(),
+            Self::V2 { path } => vec![path],
+        };
+        let mut first_error = Ok(());
+        for path in paths {
+            let result = remove_tree(path);
+            if first_error.is_ok() {
+                first_error = result;
+            }
+        }
+        first_error
+    }
+}
+
+/// A container without a cgroup cannot be limited.
+fn check_unlimited(resources: &Resources) -> Result<()> {
+    let unlimited = Resources { devices: Vec::new(), ..resources.clone() };
+    let privileged = rustix::process::geteuid().is_root();
+    if v2::settings(&unlimited)?.is_empty() && (!privileged || resources.devices.is_empty()) {
+        return Ok(());
+    }
+    Err(Error::unsupported("linux.resources: limits are given, and no cgroup hierarchy is mounted at /sys/fs/cgroup"))
+}
+
+impl Location {
+    /// The directories among `made` that are above the container's own.
+    pub(crate) fn parents_among(&self, made: &[PathBuf]) -> Vec<PathBuf> {
+        let own = |path: &PathBuf| match self {
+            Self::None => false,
+            Self::V1 { paths } => paths.iter().any(|(_, p)| p == path),
+            Self::V2 { path: p } => p == path,
+        };
+        made.iter().filter(|p| !own(p)).cloned().collect()
+    }
+}
+
+/// Removes directories in reverse order; those that others use by now stay.
+pub(crate) fn remove_made(made: &[PathBuf]) {
+    for path in made.iter().rev() {
+        let _ = fs::remove_dir(path);
+    }
+}
+
+/// Makes a cgroup directory with its parents; reports each one made, outermost first.
+fn make_directory(path: &Path, made: &mut Made) -> Result<bool> {
+    // A parent can be removed by another container's end between the two steps.
+    for _ in 0..16 {
+        match fs::create_dir(path) {
+            Ok(()) => {
+                made.push(path.to_owned());
+                return Ok(true);
+            }
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(false),
+            Err(error) if error.kind() == ErrorKind::NotFound => match path.parent() {
+                Some(parent) if parent.starts_with(ROOT) => {
+                    make_directory(parent, made)?;
+                }
+                _ => return Err(error).context(|| format!("make cgroup {}", path.display())),
+            },
+            Err(error) => return Err(error).context(|| format!("make cgroup {}", path.display())),
+        }
+    }
+    Err(Error::unavailable(format!("make cgroup {}: its parent is removed again and again", path.display())))
+}
+
+/// Writes one control file.
+fn write(directory: &Path, file: &str, value: &str) -> Result<()> {
+    write_io(directory, file, value).context(|| format!("write {value:?} to {}", directory.join(file).display()))
+}
+
+fn write_io(directory: &Path, file: &str, value: &str) -> std::io::Result<()> {
+    File::options().write(true).open(directory.join(file))?.write_all(value.as_bytes())
+}
+
+fn read(directory: &Path, file: &str) -> Result<String> {
+    let path = directory.join(file);
+    fs::read_to_string(&path).map(|s| s.trim().to_owned()).context(|| format!("read {}", path.display()))
+}
+
+fn parse_pids(text: &str) -> impl Iterator<Item = i32> + '_ {
+    // Processes that this PID namespace cannot see are listed as 0.
+    text.lines().filter_map(|l| l.trim().parse().ok()).filter(|p| *p > 0)
+}
+
+fn collect(directory: &Path, pids: &mut Vec<i32>, depth: usize) -> Result<()> {
+    let gone = |e: &std::io::Error| e.kind() == ErrorKind::NotFound || e.raw_os_error() == Some(libc_enodev());
+    match fs::read_to_string(directory.join("cgroup.procs")) {
+        Ok(text) => pids.extend(parse_pids(&text)),
+        Err(error) if gone(&error) => return Ok(()),
+        // A threaded v2 cgroup says ENOTSUP; its processes are listed by the domain above.
+        Err(error) if error.kind() == ErrorKind::Unsupported => {}
+        Err(error) => return Err(error).context(|| format!("read {}/cgroup.procs", directory.display())),
+    }
+    if depth < 32 {
+        for child in subdirectories(directory) {
+            collect(&child, pids, depth + 1)?;
+        }
+    }
+    Ok(())
+}
+
+fn libc_enodev() -> i32 {
+    rustix::io::Errno::NODEV.raw_os_error()
+}
+
+fn subdirectories(directory: &Path) -> Vec<PathBuf> {
+    // Two links are the directory itself; a cgroup without children needs no listing.
+    if fs::metadata(directory).is_ok_and(|m| std::os::unix::fs::MetadataExt::nlink(&m) <= 2) {
+        return Vec::new();
+    }
+    let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
+    entries.flatten().filter(|e| e.file_type().is_ok_and(|t| t.is_dir())).map(|e| e.path()).collect()
+}
+
+fn remove_tree(path: &Path) -> Result<()> {
+    let end = Instant::now() + Duration::from_secs(5);
+    let mut pause = Duration::from_millis(1);
+    loop {
+        match fs::remove_dir(path) {
+            Ok(()) => return Ok(()),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            // Either children are left, or a process that has just died is still being taken out.
+            Err(error) if error.kind() == ErrorKind::ResourceBusy && Instant::now() < end => {
+                for child in subdirectories(path) {
+                    remove_tree(&child)?;
+                }
+                match fs::remove_dir(path) {
+                    Err(error) if error.kind() == ErrorKind::ResourceBusy => {
+                        std::thread::sleep(pause);
+                        pause = (pause * 2).min(Duration::from_millis(100));
+                    }
+                    _ => {}
+                }
+            }
+            Err(error) => return Err(error).context(|| format!("remove cgroup {}", path.display())),
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! The line between the runtime and the process it has cloned, while that one prepares itself.
+//!
+//! A sequenced-packet socket pair; each packet is one message.
+//! ```text
+//! child → parent   M              give me my id mappings, then answer
+//!                  L              set my limits (a user namespace takes the right away), then answer
+//!                  H              everything is mounted: run prestart and createRuntime hooks, then answer
+//!                  P pid          (in-between process) the container's process has this id
+//!                  R              ready: the program is next, or the wait for `start`
+//!                  E kind text    failed
+//! parent → child   g              go on
+//! end of file after R             the program runs
+//! ```
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use oci::{Context, Error, Kind, Result};
+use rustix::io::{read, write};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+
+/// What the child says.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Report {
+    MapIds,
+    SetLimits,
+    RunHooks,
+    Pid(i32),
+    Ready,
+}
+
+/// One end.
+#[derive(Debug)]
+pub(crate) struct Channel(OwnedFd);
+
+impl AsFd for Channel {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+const KINDS: [Kind; 13] = [
+    Kind::Internal,
+    Kind::InvalidArgument,
+    Kind::NotFound,
+    Kind::AlreadyExists,
+    Kind::Conflict,
+    Kind::PermissionDenied,
+    Kind::Unauthorized,
+    Kind::Unavailable,
+    Kind::DeadlineExceeded,
+    Kind::ResourceExhausted,
+    Kind::Unsupported,
+    Kind::Corrupt,
+    Kind::Cancelled,
+];
+
+impl Channel {
+    /// Both ends: the parent's, the child's.
+    pub(crate) fn pair() -> Result<(Self, Self)> {
+        let (a, b) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+            .map_err(std::io::Error::from)
+            .context(|| "make a socket pair")?;
+        Ok((Self(a), Self(b)))
+    }
+
+    fn send(&self, packet: &[u8]) -> Result<()> {
+        // MSG_NOSIGNAL is not needed: SIGPIPE is ignored until the program is executed.
+        write(&self.0, packet).map_err(std::io::Error::from).context(|| "report to the runtime")?;
+        Ok(())
+    }
+
+    fn receive(&self) -> Result<Vec<u8>> {
+        let mut packet = vec![0; 8192];
+        let length = loop {
+            match read(&self.0, &mut packet) {
+                Ok(length) => break length,
+                Err(rustix::io::Errno::INTR) => {}
+                Err(rustix::io::Errno::CONNRESET) => break 0,
+                Err(error) => return Err(std::io::Error::from(error)).context(|| "hear from the other process"),
+            }
+        };
+        packet.truncate(length);
+        Ok(packet)
+    }
+
+    /// The child: says something that needs no answer.
+    pub(crate) fn report(&self, report: &Report) -> Result<()> {
+        match report {
+            Report::MapIds => self.send(b"M"),
+            Report::SetLimits => self.send(b"L"),
+            Report::RunHooks => self.send(b"H"),
+            Report::Ready => self.send(b"R"),
+            Report::Pid(pid) => self.send(format!("P{pid}").as_bytes()),
+        }
+    }
+
+    /// The child: says something and waits until the parent has done it.
+    pub(crate) fn ask(&self, report: &Report) -> Result<()> {
+        self.report(report)?;
+        if self.receive()?.first() == Some(&b'g') {
+            return Ok(());
+        }
+        // The parent has gone, or refuses; it knows why.
+        Err(Error::cancelled("the runtime has given up"))
+    }
+
+    /// The child: says that it failed. Without anybody left to hear it, on standard error.
+    pub(crate) fn fail(&self, error: &Error) {
+        let kind = KINDS.iter().position(|k| *k == error.kind()).unwrap_or(0) as u8;
+        let mut packet = vec![b'E', kind];
+        packet.extend_from_slice(error.to_string().as_bytes());
+        packet.truncate(8000);
+        if self.send(&packet).is_err() {
+            use std::io::Write;
+            let _ = writeln!(std::io::stderr(), "{error}");
+        }
+    }
+
+    /// The parent: lets the child go on.
+    pub(crate) fn answer(&self) -> Result<()> {
+        self.send(b"g")
+    }
+
+    /// The parent: waits for the child. `None` is the end: the program runs, or the process is dead.
+    pub(crate) fn next(&self) -> Result<Option<Report>> {
+        let packet = self.receive()?;
+        match packet.split_first() {
+            None => Ok(None),
+            Some((b'M', _)) => Ok(Some(Report::MapIds)),
+            Some((b'L', _)) => Ok(Some(Report::SetLimits)),
+            Some((b'H', _)) => Ok(Some(Report::RunHooks)),
+            Some((b'R', _)) => Ok(Some(Report::Ready)),
+            Some((b'P', pid)) => {
+                let pid = std::str::from_utf8(pid).ok().and_then(|p| p.parse().ok());
+                Ok(Some(Report::Pid(pid.ok_or_else(|| Error::internal("a garbled process id"))?)))
+            }
+            Some((b'E', rest)) => {
+                let (kind, text) = rest.split_first().unwrap_or((&0, &[]));
+                let kind = KINDS.get(usize::from(*kind)).copied().unwrap_or(Kind::Internal);
+                Err(Error::new(kind, String::from_utf8_lossy(text)))
+            }
+            Some((other, _)) => Err(Error::internal(format!("an unknown report {other:#x}"))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reports_arrive_as_they_were_sent() {
+        let (parent, child) = Channel::pair().expect("pair");
+        for report in [Report::MapIds, Report::SetLimits, Report::RunHooks, Report::Pid(4711), Report::Ready] {
+            child.report(&report).expect("send");
+            assert_eq!(parent.next().expect("receive"), Some(report));
+        }
+        child.fail(&Error::not_found("exec: \"x\""));
+        let error = parent.next().expect_err("failure");
+        assert_eq!((error.kind(), error.to_string().as_str()), (Kind::NotFound, "exec: \"x\""));
+        drop(child);
+        assert_eq!(parent.next().expect("end"), None);
+    }
+}

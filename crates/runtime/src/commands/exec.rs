@@ -1,0 +1,257 @@
+//! `exec`: adds a process to a running container.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use oci::runtime::{Capabilities, ConsoleSize, Process};
+use oci::{Context, Error, Kind, Result};
+use sys::clone::{Fork, Forked};
+
+use super::Command;
+use crate::capabilities;
+use crate::cgroups::Location;
+use crate::channel::{Channel, Report};
+use crate::cli::{self, Args, Failure, Flag, Global, switch, value};
+use crate::foreground;
+use crate::init::join::{self, JoinPlan};
+use crate::launch;
+use crate::plan::namespaces;
+use crate::plan::process::ProcessPlan;
+use crate::state::{Container, Status};
+
+static FLAGS: [Flag; 18] = [
+    value(&["console-socket"], "path to an AF_UNIX socket which will receive the terminal's master"),
+    value(&["cwd"], "current working directory in the container"),
+    value(&["env", "e"], "set environment variables"),
+    switch(&["tty", "t"], "allocate a pseudo-TTY"),
+    value(&["user", "u"], "UID (format: <uid>[:<gid>])"),
+    value(&["additional-gids", "g"], "additional gids"),
+    value(&["process", "p"], "path to the process.json"),
+    switch(&["detach", "d"], "detach from the container's process"),
+    value(&["pid-file"], "specify the file to write the process id to"),
+    value(&["process-label"], "set the SELinux process label (not supported)"),
+    value(&["apparmor"], "set the AppArmor profile for the process"),
+    switch(&["no-new-privs"], "set the no new privileges value for the process"),
+    value(&["cap", "c"], "add a capability to the bounding set for the process"),
+    value(&["preserve-fds"], "pass N additional file descriptors to the process (stdio + N in total)"),
+    value(&["cgroup"], "run the process in an (existing) sub-cgroup (not supported yet)"),
+    switch(&["ignore-paused"], "allow exec in a paused container"),
+    switch(&["no-subreaper"], "disable the use of the subreaper used to reap reparented processes"),
+    value(&["pidfd-socket"], "path to an AF_UNIX socket which will receive a pidfd (not supported yet)"),
+];
+
+pub(super) static COMMAND: Command = Command {
+    name: "exec",
+    about: "execute new process inside the container",
+    usage: "<container-id> <command> [command options]",
+    flags: &FLAGS,
+    command_after: Some(1),
+    makes: true,
+    run,
+};
+
+fn run(global: &Global, args: &Args) -> Result<i32, Failure> {
+    exec(global, args).map_err(|error| Failure { error: error.prefixed("exec failed"), status: 255 })
+}
+
+fn exec(global: &Global, args: &Args) -> Result<i32> {
+    for name in ["cgroup", "pidfd-socket"] {
+        if args.get(name).is_some() {
+            return Err(Error::unsupported(format!("--{name}: is not supported")));
+        }
+    }
+    let [id, command @ ..] = args.positional.as_slice() else {
+        return Err(Error::invalid("\"exec\" requires a minimum of 1 argument"));
+    };
+    let container = Container::open(&global.root, id)?;
+    match container.status() {
+        Status::Running | Status::Created => {}
+        Status::Paused if args.on("ignore-paused") => {}
+        Status::Paused => {
+            return Err(Error::conflict("cannot exec in a paused container (use --ignore-paused to override)"));
+        }
+        Status::Creating => return Err(Error::conflict("cannot exec in a container that is being created")),
+        Status::Stopped => return Err(Error::conflict("cannot exec in a stopped container")),
+    }
+    let process = process(args, &container.record()?.process, command)?;
+    let detached = args.on("detach");
+    let (console, terminal) = match cli::console_socket(args, process.terminal, detached)? {
+        None if process.terminal => {
+            let (theirs, ours) = foreground::terminal()?;
+            (Some(theirs), Some(ours))
+        }
+        console => (console, None),
+    };
+    if !detached {
+        let _ = sys::signal::block_all();
+    }
+    let (pid, pidfd) = add(&container, &process, console, args.number("preserve-fds")?.unwrap_or(0))
+        .map_err(|e| e.prefixed("unable to start container process"))?;
+    if let Some(path) = args.get("pid-file").filter(|p| !p.is_empty())
+        && let Err(error) = launch::write_pid_file(&PathBuf::from(path), pid)
+    {
+        launch::end(&pidfd);
+        return Err(error);
+    }
+    if detached { Ok(0) } else { foreground::wait(pid, &pidfd, terminal.as_ref()) }
+}
+
+/// What to run: a file's process, or the container's own with changes.
+fn process(args: &Args, own: &Process, command: &[String]) -> Result<Process> {
+    let mut process = match args.get("process") {
+        Some(path) => read_process(Path::new(path))?,
+        None => {
+            if command.is_empty() {
+                return Err(Error::invalid("process args cannot be empty"));
+            }
+            let mut process = Process { args: command.to_vec(), terminal: false, ..own.clone() };
+            // The container's own numbers were for its first process.
+            process.oom_score_adj = None;
+            process
+        }
+    };
+    if args.get("process").is_none() {
+        process.terminal = args.on("tty");
+    } else if args.on("tty") {
+        process.terminal = true;
+    }
+    if let Some(cwd) = args.get("cwd") {
+        process.cwd = cwd.to_owned();
+    }
+    process.env.extend(args.all("env").iter().cloned());
+    if let Some(user) = args.get("user").filter(|u| !u.is_empty()) {
+        let bad = || Error::invalid(format!("--user {user:?}: is not <uid>[:<gid>]"));
+        let (uid, gid) = user.split_once(':').map_or((user, None), |(u, g)| (u, Some(g)));
+        process.user.uid = uid.parse().map_err(|_| bad())?;
+        process.user.gid = gid.map_or(Ok(process.user.gid), |g| g.parse().map_err(|_| bad()))?;
+    }
+    for gid in args.all("additional-gids") {
+        let gid = gid.parse().map_err(|_| Error::invalid(format!("--additional-gids {gid:?}: is not a number")))?;
+        process.user.additional_gids.push(gid);
+    }
+    if let Some(label) = args.get("process-label") {
+        process.selinux_label = Some(label.to_owned());
+    }
+    if let Some(profile) = args.get("apparmor") {
+        process.apparmor_profile = Some(profile.to_owned());
+    }
+    if args.on("no-new-privs") {
+        process.no_new_privileges = true;
+    }
+    for name in args.all("cap") {
+        if capabilities::number(name).is_none() {
+            return Err(Error::invalid(format!("--cap {name:?}: is no capability")));
+        }
+        let sets = process.capabilities.get_or_insert_with(Capabilities::default);
+        for set in [&mut sets.bounding, &mut sets.effective, &mut sets.permitted] {
+            if !set.contains(name) {
+                set.push(name.clone());
+            }
+        }
+        // Ambient, so that a process that is not root keeps it; that needs it inheritable.
+        for set in [&mut sets.inheritable, &mut sets.ambient] {
+            if !set.contains(name) {
+                set.push(name.clone());
+            }
+        }
+    }
+    if process.console_size.as_ref().is_some_and(|s| *s == ConsoleSize::default()) {
+        process.console_size = None;
+    }
+    Ok(process)
+}
+
+fn read_process(path: &Path) -> Result<Process> {
+    const MAX: u64 = 4 << 20;
+    let mut text = Vec::new();
+    File::open(path)
+        .and_then(|f| f.take(MAX).read_to_end(&mut text))
+        .context(|| format!("read process file {}", path.display()))?;
+    serde_json::from_slice(&text).map_err(|e| Error::invalid(format!("{}: {e}", path.display())))
+}
+
+/// Makes the process and waits until its program runs.
+fn add(container: &Container, process: &Process, console: Option<OwnedFd>, keep_fds: u32) -> Result<(i32, OwnedFd)> {
+    let record = container.record()?;
+    let Some((init, target)) = container.init() else {
+        return Err(Error::conflict("cannot exec in a stopped container"));
+    };
+    let process = ProcessPlan::from_spec(process)?;
+    for fd in 3..3 + keep_fds {
+        std::fs::symlink_metadata(format!("/proc/self/fd/{fd}")).map_err(|_| {
+            Error::invalid(format!("please check that preserved-fd {} of {keep_fds} is present", fd - 3))
+        })?;
+    }
+    let entrance = record.cgroup.entrance()?;
+    let (ours, theirs) = Channel::pair()?;
+    let plan = JoinPlan {
+        target: target.try_clone()?,
+        namespaces: record.namespaces & !namespaces::PID,
+        seccomp: container.filter()?,
+        process,
+        cgroup_files: entrance.files,
+        channel: theirs,
+        console_socket: console,
+        keep_fds,
+        keyring: Some(record.id.clone()),
+    };
+    if record.namespaces & namespaces::PID != 0 {
+        // Only children are affected, and the one child is meant.
+        sys::process::setns(target.as_fd(), namespaces::PID).context(|| "join the container's pid namespace")?;
+    }
+    let forked = match (Fork { flags: 0, cgroup: entrance.born_in.as_ref().map(AsFd::as_fd) }).fork() {
+        // A v2 cgroup that has been divided (by a service manager inside) takes no processes itself; the first
+        // process is in one that does.
+        Err(error) if error.raw_os_error() == Some(16) => {
+            let place = cgroup_of(init)?;
+            Fork { flags: 0, cgroup: Some(place.as_fd()) }.fork()
+        }
+        result => result,
+    };
+    match forked.context(|| "clone")? {
+        Forked::Child => {
+            drop(ours);
+            join::run(plan)
+        }
+        Forked::Parent { pid, pidfd } => {
+            drop(plan);
+            match follow(&ours) {
+                Ok(()) => Ok((pid, pidfd)),
+                Err(error) => {
+                    launch::end(&pidfd);
+                    Err(error)
+                }
+            }
+        }
+    }
+}
+
+/// Waits for "ready" and then for the end of the line: the program runs.
+fn follow(channel: &Channel) -> Result<()> {
+    match channel.next()? {
+        Some(Report::Ready) => {}
+        Some(other) => return Err(Error::internal(format!("unexpected report {other:?}"))),
+        None => {
+            return Err(Error::internal(
+                "the process was killed before the program was executed; is the memory limit too low (OOM)?",
+            ));
+        }
+    }
+    match channel.next()? {
+        None => Ok(()),
+        Some(other) => Err(Error::internal(format!("unexpected report {other:?}"))),
+    }
+}
+
+/// The v2 cgroup that a process is in.
+fn cgroup_of(pid: i32) -> Result<OwnedFd> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).context(|| "read the container's cgroup")?;
+    let path = text
+        .lines()
+        .find_map(|l| l.strip_prefix("0::/"))
+        .ok_or_else(|| Error::new(Kind::NotFound, "the container's process is in no v2 cgroup"))?;
+    let location = Location::V2 { path: Path::new("/sys/fs/cgroup").join(path) };
+    location.entrance()?.born_in.ok_or_else(|| Error::new(Kind::NotFound, "the container's cgroup is gone"))
+}

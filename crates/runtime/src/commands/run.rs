@@ -1,0 +1,90 @@
+//! `run`: create and start in one, by default waiting for the end in the foreground.
+
+use oci::Result;
+
+use super::Command;
+use super::create::{FLAGS as CREATE_FLAGS, request};
+use super::delete::destroy;
+use crate::cli::{self, Args, Failure, Flag, Global, switch};
+use crate::launch::{self, Launched};
+use crate::state::Status;
+use crate::{foreground, hooks, log};
+
+static FLAGS: [Flag; 10] = {
+    let mut all = [switch(&["detach", "d"], "detach from the container's process"); 10];
+    let mut i = 0;
+    while i < CREATE_FLAGS.len() {
+        all[i] = CREATE_FLAGS[i];
+        i += 1;
+    }
+    all[8] = switch(&["keep"], "do not delete the container after it exits");
+    all[9] = switch(&["no-subreaper"], "disable the use of the subreaper used to reap reparented processes");
+    all
+};
+
+pub(super) static COMMAND: Command = Command {
+    name: "run",
+    about: "create and run a container",
+    usage: "<container-id>",
+    flags: &FLAGS,
+    command_after: None,
+    makes: true,
+    run,
+};
+
+fn run(global: &Global, args: &Args) -> Result<i32, Failure> {
+    Ok(attempt(global, args).map_err(|e| e.prefixed(format!("{} run failed", cli::NAME)))?)
+}
+
+fn attempt(global: &Global, args: &Args) -> Result<i32> {
+    let detached = args.on("detach");
+    let mut request = request(global, args, "run")?;
+    let spec = launch::read_spec(&request.bundle)?;
+    let with_terminal = spec.process.as_ref().is_some_and(|p| p.terminal);
+    request.console = cli::console_socket(args, with_terminal, detached)?;
+    let mut terminal = None;
+    if with_terminal && !detached {
+        let (theirs, ours) = foreground::terminal()?;
+        request.console = Some(theirs);
+        terminal = Some(ours);
+    }
+    if !detached {
+        // Before the process exists, so that its end cannot be missed.
+        let _ = sys::signal::block_all();
+        if !args.on("no-subreaper") {
+            let own = Some(rustix::process::getpid());
+            let _ = rustix::process::set_child_subreaper(own);
+        }
+    }
+    let launched = launch::launch(request, spec).map_err(|e| e.prefixed("unable to start container process"))?;
+    let Launched { container, pid, pidfd } = launched;
+    let poststart = container.record()?.hooks.poststart.clone();
+    if !poststart.is_empty()
+        && let Err(error) = hooks::run(&poststart, &container.state(Status::Running, pid)?)
+    {
+        launch::end(&pidfd);
+        destroy(&container)?;
+        return Err(error);
+    }
+    if detached {
+        return Ok(0);
+    }
+    let container = container.unlock();
+    let status = foreground::wait(pid, &pidfd, terminal.as_ref());
+    if status.is_err() {
+        launch::end(&pidfd);
+    }
+    if !args.on("keep") {
+        match container.relock() {
+            Ok(container) => {
+                if let Err(error) = destroy(&container) {
+                    log::warn(format_args!("{error}"));
+                }
+            }
+            // Deleted by another command in the meantime.
+            Err(error) if error.kind() == oci::Kind::NotFound => {}
+            Err(error) => log::warn(format_args!("{error}")),
+        }
+    }
+    status
+}

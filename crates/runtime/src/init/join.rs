@@ -1,0 +1,79 @@
+//! The process that `exec` adds: it joins a container and becomes the program.
+
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+
+use oci::{Context, Error, Result};
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::io::Errno;
+
+use super::root::Root;
+use super::{console, new_keyring, transform};
+use crate::channel::{Channel, Report};
+use crate::plan::namespaces;
+use crate::plan::process::ProcessPlan;
+use crate::seccomp::Filter;
+
+/// Everything the new process needs; all of it opened and checked before the fork.
+pub(crate) struct JoinPlan {
+    /// The container's first process.
+    pub(crate) target: OwnedFd,
+    /// Namespaces to enter (`CLONE_NEW*`), without those that the fork has entered.
+    pub(crate) namespaces: u64,
+    pub(crate) process: ProcessPlan,
+    pub(crate) seccomp: Option<Filter>,
+    pub(crate) cgroup_files: Vec<File>,
+    pub(crate) channel: Channel,
+    pub(crate) console_socket: Option<OwnedFd>,
+    pub(crate) keep_fds: u32,
+    pub(crate) keyring: Option<String>,
+}
+
+fn io(error: Errno) -> Error {
+    std::io::Error::from(error).into()
+}
+
+/// Carries the plan out. Does not return.
+pub(crate) fn run(mut plan: JoinPlan) -> ! {
+    let error = match prepare(&mut plan) {
+        Ok(program) => transform::execute(&program, plan.process, plan.seccomp.as_ref()),
+        Err(error) => error,
+    };
+    plan.channel.fail(&error);
+    sys::process::exit_now(1)
+}
+
+fn prepare(plan: &mut JoinPlan) -> Result<std::ffi::CString> {
+    transform::enter_cgroups(&plan.cgroup_files)?;
+    // Both through the host's procfs, which is out of reach after the next step.
+    transform::set_oom_score("self", plan.process.oom_score_adj)?;
+    transform::seal_descriptors(plan.keep_fds)?;
+    transform::keep_descriptors(plan.keep_fds);
+    if plan.namespaces & namespaces::USER != 0 {
+        // While this process may still raise its own limits.
+        transform::set_rlimits(None, &plan.process.rlimits)?;
+    }
+    sys::process::setns(plan.target.as_fd(), plan.namespaces).context(|| "join the container's namespaces")?;
+    match rustix::process::setsid() {
+        Ok(_) | Err(Errno::PERM) => {}
+        Err(error) => return Err(io(error)).context(|| "setsid"),
+    }
+    if plan.namespaces & namespaces::USER != 0 {
+        super::become_namespace_root()?;
+    }
+    if let Some(name) = &plan.keyring {
+        new_keyring(name)?;
+    }
+    if let Some(socket) = &plan.console_socket {
+        let root = openat(CWD, "/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).map_err(io)?;
+        let (master, slave) = console::open(&Root::new(root), plan.process.console_size)?;
+        console::send(socket.as_fd(), &master)?;
+        console::take(&slave)?;
+    }
+    if plan.namespaces & namespaces::USER == 0 {
+        transform::set_rlimits(None, &plan.process.rlimits)?;
+    }
+    let program = transform::prepare(&mut plan.process, plan.seccomp.as_ref())?;
+    plan.channel.report(&Report::Ready)?;
+    Ok(program)
+}

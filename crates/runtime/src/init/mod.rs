@@ -1,0 +1,334 @@
+//! The new process, from its birth to the program. It only carries out an [`InitPlan`]; it decides nothing.
+//!
+//! ```text
+//! enter cgroups → join and leave namespaces → rootfs and bind sources as handles → become root of the user namespace
+//! → mounts, devices → hooks → console, sysctl, masks → pivot_root → user, rights → gate (`start`) → program
+//! ```
+//! Everything that needs a trusted `/proc` is done before `pivot_root`, while it is the host's.
+
+pub(crate) mod console;
+mod copy_up;
+mod devices;
+pub(crate) mod join;
+mod mounts;
+mod paths;
+mod root;
+pub(crate) mod transform;
+
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use oci::runtime::State;
+use oci::{Context, Error, Result};
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::io::Errno;
+use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
+
+use crate::cgroups::Location;
+use crate::channel::{Channel, Report};
+use crate::hooks;
+use crate::plan::mounts::{MS_PRIVATE, MS_REC, MS_SHARED, MS_SLAVE, MS_UNBINDABLE};
+use crate::plan::{InitPlan, c_path, namespaces};
+use root::Root;
+
+/// What the process gets beside its plan.
+pub(crate) struct Surroundings {
+    pub(crate) channel: Channel,
+    /// Files of v1 cgroups to enter.
+    pub(crate) cgroup_files: Vec<File>,
+    pub(crate) cgroup: Location,
+    /// The FIFO that `start` writes to; absent for `run`.
+    pub(crate) gate: Option<OwnedFd>,
+    pub(crate) console_socket: Option<OwnedFd>,
+    /// Whether the parent has hooks to run.
+    pub(crate) parent_hooks: bool,
+    /// For the hooks that this process runs.
+    pub(crate) state: State,
+    /// Descriptors above the standard ones that the program gets.
+    pub(crate) keep_fds: u32,
+    /// Name of a new session keyring.
+    pub(crate) keyring: Option<String>,
+    pub(crate) no_pivot: bool,
+    /// What the parent has opened for a process that may not: see [`Opened`].
+    pub(crate) opened: Option<Opened>,
+    /// Namespaces still to be joined here; the others were joined by the process in between.
+    pub(crate) join_here: bool,
+}
+
+/// Host paths of a container in a user namespace, as detached mounts: its process has no rights on the way to them.
+pub(crate) struct Opened {
+    rootfs: OwnedFd,
+    /// In the order of the plan's mounts.
+    sources: Vec<Option<OwnedFd>>,
+}
+
+impl Opened {
+    /// Opens them; to be called with the host's rights. `None` before Linux 5.12: then the process tries itself.
+    pub(crate) fn open(plan: &InitPlan) -> Result<Option<Self>> {
+        let rootfs = mounts::clone_tree(CWD, &c_path(&plan.rootfs)?, true)
+            .context(|| format!("open rootfs {}", plan.rootfs.display()))?;
+        let sources = mounts::open_sources(&plan.mounts)?;
+        let shared = plan.root_propagation.is_some_and(|p| p & MS_SHARED != 0);
+        // A copy of a shared mount is shared too: what the container mounts in it would appear on the host.
+        let detach = std::iter::once(&rootfs).chain(sources.iter().flatten().filter(|_| !shared));
+        for tree in detach {
+            match mounts::detach_propagation(tree.as_fd()) {
+                Err(error) if error.raw_os_error() == Some(Errno::NOSYS.raw_os_error()) => return Ok(None),
+                result => result.context(|| "detach a mount from the host's")?,
+            }
+        }
+        Ok(Some(Self { rootfs, sources }))
+    }
+}
+
+fn io(error: Errno) -> Error {
+    std::io::Error::from(error).into()
+}
+
+/// Carries the plan out. Does not return.
+pub(crate) fn run(plan: InitPlan, mut around: Surroundings) -> ! {
+    let error = carry_out(plan, &mut around);
+    around.channel.fail(&error);
+    sys::process::exit_now(1)
+}
+
+/// Returns only on failure.
+fn carry_out(mut plan: InitPlan, around: &mut Surroundings) -> Error {
+    let opened = around.opened.take();
+    match prepare(&mut plan, around, opened) {
+        Ok(program) => {
+            let InitPlan { process, seccomp, .. } = plan;
+            transform::execute(&program, process, seccomp.as_ref())
+        }
+        Err(error) => error,
+    }
+}
+
+fn prepare(plan: &mut InitPlan, around: &Surroundings, opened: Option<Opened>) -> Result<std::ffi::CString> {
+    transform::enter_cgroups(&around.cgroup_files)?;
+    enter_namespaces(plan, around)?;
+    // Only now: the root of a new cgroup namespace is the cgroup its maker is in.
+    if plan.namespaces.create & namespaces::CGROUP != 0 {
+        sys::unshare::new_cgroup_namespace().context(|| "unshare the cgroup namespace")?;
+    }
+    match rustix::process::setsid() {
+        Ok(_) | Err(Errno::PERM) => {} // PERM: already a leader
+        Err(error) => return Err(io(error)).context(|| "setsid"),
+    }
+    let shared = plan.root_propagation.is_some_and(|p| p & MS_SHARED != 0);
+    let (root, sources) = match opened {
+        Some(Opened { rootfs, sources }) => {
+            turn_away(plan.root_propagation)?;
+            (attach_root(rootfs)?, sources)
+        }
+        None => {
+            // Bind sources of a container that shares its mounts with the host must stay the host's peers, so they
+            // are opened before this process turns its back on the host's mounts.
+            let early = shared.then(|| mounts::open_sources(&plan.mounts)).transpose()?;
+            turn_away(plan.root_propagation)?;
+            let sources = early.map_or_else(|| mounts::open_sources(&plan.mounts), Ok)?;
+            (open_root(plan)?, sources)
+        }
+    };
+    let in_user_namespace = plan.namespaces.has(namespaces::USER);
+    if in_user_namespace {
+        if plan.namespaces.create & namespaces::USER != 0 {
+            around.channel.ask(&Report::MapIds)?;
+        }
+        become_namespace_root()?;
+    }
+    if let Some(hostname) = &plan.hostname {
+        rustix::system::sethostname(hostname.as_bytes()).map_err(io).context(|| "sethostname")?;
+    }
+    if let Some(domainname) = &plan.domainname {
+        rustix::system::setdomainname(domainname.as_bytes()).map_err(io).context(|| "setdomainname")?;
+    }
+    rustix::process::umask(Mode::empty());
+    let readonly_later = fill_root(plan, around, &root, sources)?;
+    if around.parent_hooks {
+        around.channel.ask(&Report::RunHooks)?;
+    }
+    hooks::run(&plan.create_container, &around.state)?;
+    let terminal = open_terminal(plan, around, &root)?;
+    paths::sysctl(&plan.sysctl)?;
+    if !in_user_namespace {
+        transform::set_oom_score("self", plan.process.oom_score_adj)?;
+    }
+    paths::readonly(&plan.readonly_paths, &root)?;
+    paths::mask(&plan.masked_paths, &root)?;
+    for mount in &readonly_later {
+        mounts::make_readonly(mount).context(|| "make a mount read-only")?;
+    }
+    transform::seal_descriptors(around.keep_fds)?;
+    transform::keep_descriptors(around.keep_fds);
+    enter_root(&root, around.no_pivot)?;
+    if let Some(propagation) = plan.root_propagation {
+        let flags = MountPropagationFlags::from_bits_retain(propagation as u32);
+        rustix::mount::mount_change("/", flags).map_err(io).context(|| "set rootfs propagation")?;
+    }
+    if plan.readonly_root {
+        ensure_directory(plan)?;
+        mounts::make_readonly(&root_mount()?).context(|| "make the root read-only")?;
+    }
+    if let Some(name) = &around.keyring {
+        new_keyring(name)?;
+    }
+    if let Some(slave) = &terminal {
+        console::take(slave)?;
+    }
+    if let Some(domain) = plan.personality {
+        sys::process::set_personality(domain).context(|| "set personality")?;
+    }
+    if in_user_namespace {
+        around.channel.ask(&Report::SetLimits)?;
+    } else {
+        transform::set_rlimits(None, &plan.process.rlimits)?;
+    }
+    let program = transform::prepare(&mut plan.process, plan.seccomp.as_ref())?;
+    around.channel.report(&Report::Ready)?;
+    if let Some(gate) = &around.gate {
+        wait_for_start(gate)?;
+        let state = State { status: "created".into(), ..around.state.clone() };
+        hooks::run(&plan.start_container, &state)?;
+    } else if !plan.start_container.is_empty() {
+        let state = State { status: "created".into(), ..around.state.clone() };
+        hooks::run(&plan.start_container, &state)?;
+    }
+    Ok(program)
+}
+
+fn enter_namespaces(plan: &InitPlan, around: &Surroundings) -> Result<()> {
+    if !around.join_here {
+        return Ok(());
+    }
+    // A PID namespace was entered by being born in it.
+    for join in plan.namespaces.join.iter().filter(|j| j.bit != namespaces::PID) {
+        sys::process::setns(join.file.as_fd(), join.bit).context(|| format!("join the {} namespace", join.name))?;
+    }
+    Ok(())
+}
+
+/// What is mounted here from now on stays here.
+fn turn_away(propagation: Option<u64>) -> Result<()> {
+    let kind = match propagation {
+        Some(p) if p & (MS_PRIVATE | MS_UNBINDABLE) != 0 => MS_PRIVATE,
+        _ => MS_SLAVE,
+    };
+    let flags = MountPropagationFlags::from_bits_retain((kind | MS_REC) as u32);
+    rustix::mount::mount_change("/", flags).map_err(io).context(|| "detach from the host's mounts")
+}
+
+/// The rootfs as a mount of its own, which pivot_root demands.
+fn open_root(plan: &InitPlan) -> Result<Root> {
+    let path = &plan.rootfs;
+    rustix::mount::mount_bind_recursive(path, path)
+        .map_err(io)
+        .context(|| format!("mount rootfs {}", path.display()))?;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let fd = openat(CWD, c_path(path)?, flags, Mode::empty())
+        .map_err(io)
+        .context(|| format!("open rootfs {}", path.display()))?;
+    Ok(Root::new(fd))
+}
+
+/// The rootfs from a detached mount: put on top of `/`, where this process's own root does not see it.
+fn attach_root(tree: OwnedFd) -> Result<Root> {
+    let top = openat(CWD, "/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).map_err(io)?;
+    mounts::attach(tree.as_fd(), top.as_fd()).context(|| "mount the rootfs")?;
+    Ok(Root::new(tree))
+}
+
+fn become_namespace_root() -> Result<()> {
+    let (uid, gid) = (rustix::fs::Uid::ROOT, rustix::fs::Gid::ROOT);
+    rustix::thread::set_thread_res_gid(gid, gid, gid).map_err(io).context(|| "become group 0 of the user namespace")?;
+    rustix::thread::set_thread_res_uid(uid, uid, uid).map_err(io).context(|| "become user 0 of the user namespace")?;
+    match rustix::thread::set_thread_groups(&[]) {
+        Ok(()) | Err(Errno::PERM) => Ok(()), // PERM: an unprivileged user's namespace cannot
+        Err(error) => Err(io(error)).context(|| "setgroups"),
+    }
+}
+
+/// Mounts and devices. Returns what must become read-only once everything in it is made.
+fn fill_root(
+    plan: &InitPlan,
+    around: &Surroundings,
+    root: &Root,
+    sources: Vec<Option<OwnedFd>>,
+) -> Result<Vec<OwnedFd>> {
+    let context = mounts::Surroundings { root, cgroup: &around.cgroup, namespaces: plan.namespaces.all() };
+    let mut later = Vec::new();
+    for (mount, source) in plan.mounts.iter().zip(sources) {
+        later.extend(mounts::make(mount, source, &context)?);
+    }
+    devices::make(&plan.devices, root)?;
+    if plan.populate_dev {
+        devices::links(root)?;
+    }
+    Ok(later)
+}
+
+fn open_terminal(plan: &InitPlan, around: &Surroundings, root: &Root) -> Result<Option<OwnedFd>> {
+    let Some(socket) = &around.console_socket else { return Ok(None) };
+    let (master, slave) = console::open(root, plan.process.console_size)?;
+    if plan.populate_dev {
+        console::mount_console(root, slave.as_fd())?;
+    }
+    console::send(socket.as_fd(), &master)?;
+    Ok(Some(slave))
+}
+
+/// Makes the container's root this process's root, and lets go of the old one.
+fn enter_root(root: &Root, no_pivot: bool) -> Result<()> {
+    rustix::process::fchdir(root.as_fd() as BorrowedFd<'_>).map_err(io).context(|| "chdir to the rootfs")?;
+    if no_pivot {
+        // For a rootfs on the initial ramfs, which cannot be pivoted away from: the root is moved on top instead.
+        rustix::mount::mount_move(".", "/").map_err(io).context(|| "move the rootfs to /")?;
+        rustix::process::chroot(".").map_err(io).context(|| "chroot to the rootfs")?;
+    } else {
+        // Old and new root in one place: the old one is then the mount on top and can be dropped without a directory
+        // to put it in.
+        rustix::process::pivot_root(".", ".").map_err(io).context(|| "pivot_root")?;
+        rustix::mount::unmount(".", UnmountFlags::DETACH).map_err(io).context(|| "unmount the old root")?;
+    }
+    rustix::process::chdir("/").map_err(io).context(|| "chdir to /")
+}
+
+/// A working directory that does not exist is made, and that must happen while the root can be written.
+fn ensure_directory(plan: &InitPlan) -> Result<()> {
+    let cwd = plan.process.cwd.to_string_lossy();
+    match std::fs::create_dir_all(&*cwd) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => {
+            Err(error).context(|| format!("chdir to cwd ({cwd:?}) set in config.json failed"))
+        }
+        // Everything else is reported when it is entered.
+        _ => Ok(()),
+    }
+}
+
+fn root_mount() -> Result<OwnedFd> {
+    openat(CWD, "/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).map_err(io)
+}
+
+fn new_keyring(id: &str) -> Result<()> {
+    let name = std::ffi::CString::new(format!("_ses.{id}")).map_err(|_| Error::internal("keyring name"))?;
+    match sys::process::join_session_keyring(&name) {
+        // No keyrings in this kernel, or a filter around the runtime forbids them: there is nothing to isolate.
+        Err(error) if matches!(error.raw_os_error(), Some(38 | 1 | 13)) => Ok(()),
+        result => result.map(drop).context(|| "join a session keyring"),
+    }
+}
+
+/// Blocks until `start` writes a byte. The handle is open for both directions, so it never reads the end of the file.
+fn wait_for_start(gate: &OwnedFd) -> Result<()> {
+    let mut byte = [0u8; 1];
+    loop {
+        match rustix::io::read(gate, &mut byte) {
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(io(error)).context(|| "wait for start"),
+            Ok(_) => return Ok(()),
+        }
+    }
+}
+
+/// Plain flags of the masks above are the kernel's.
+const _: () = assert!(MountFlags::RDONLY.bits() == 1);

@@ -1,0 +1,96 @@
+//! Masked and read-only paths, and kernel parameters.
+
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::{AsFd, OwnedFd};
+
+use oci::{Context, Error, Result};
+use rustix::fs::{FileType, fstat, makedev};
+use rustix::io::Errno;
+use rustix::mount::{MountFlags, mount, mount_bind};
+
+use super::mounts::{attach, clone_tree};
+use super::root::{Root, is_directory, proc_path};
+use sys::mount_attr::{MountAttr, RDONLY, mount_setattr};
+
+fn io(error: Errno) -> Error {
+    std::io::Error::from(error).into()
+}
+
+/// Hides paths: files behind the null device, directories behind one empty read-only directory. Missing ones stay so.
+pub(crate) fn mask(paths: &[String], root: &Root) -> Result<()> {
+    if paths.is_empty() {
+        return Ok(());
+    }
+    // The container's own node: its mode and owner are the container's to change, the host's are not. It must be the
+    // real one: what an image calls /dev/null can be a link to anything (CVE-2025-31133).
+    let null = root.resolve_literally("/dev/null").map_err(io).context(|| "open /dev/null of the container")?;
+    let stat = fstat(&null).map_err(io)?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::CharacterDevice || stat.st_rdev != makedev(1, 3) {
+        return Err(Error::permission_denied(
+            "/dev/null in the container is not the null device; paths cannot be masked with it",
+        ));
+    }
+    let null_path = proc_path(null.as_fd());
+    let mut empty: Option<OwnedFd> = None;
+    for path in paths {
+        let target = match root.resolve(path) {
+            Ok(target) => target,
+            Err(Errno::NOENT | Errno::NOTDIR) => continue,
+            Err(error) => return Err(io(error)).context(|| format!("mask path {path}")),
+        };
+        let result = (|| {
+            if !is_directory(target.as_fd())? {
+                return mount_bind(&null_path, proc_path(target.as_fd())).map_err(io);
+            }
+            if let Some(first) = &empty {
+                // One filesystem serves all of them.
+                return mount_bind(proc_path(first.as_fd()), proc_path(target.as_fd())).map_err(io);
+            }
+            mount(c"tmpfs", proc_path(target.as_fd()), c"tmpfs", MountFlags::RDONLY, c"nr_blocks=1,nr_inodes=1")
+                .map_err(io)?;
+            empty = root.resolve(path).ok();
+            Ok(())
+        })();
+        result.context(|| format!("mask path {path}"))?;
+    }
+    Ok(())
+}
+
+/// Makes paths read-only with everything mounted below. Missing ones stay so.
+pub(crate) fn readonly(paths: &[String], root: &Root) -> Result<()> {
+    for path in paths {
+        let target = match root.resolve(path) {
+            Ok(target) => target,
+            Err(Errno::NOENT | Errno::NOTDIR) => continue,
+            Err(error) => return Err(io(error)).context(|| format!("make path {path} read-only")),
+        };
+        let result = (|| {
+            let tree = clone_tree(target.as_fd(), c"", true)?;
+            match mount_setattr(tree.as_fd(), true, &MountAttr { set: RDONLY, ..Default::default() }) {
+                Ok(()) => attach(tree.as_fd(), target.as_fd()),
+                Err(error) if error.raw_os_error() == Some(Errno::NOSYS.raw_os_error()) => {
+                    attach(tree.as_fd(), target.as_fd())?;
+                    super::mounts::make_readonly(&root.resolve(path).map_err(io)?)
+                }
+                Err(error) => Err(error.into()),
+            }
+        })();
+        result.context(|| format!("make path {path} read-only"))?;
+    }
+    Ok(())
+}
+
+/// Sets kernel parameters through the host's procfs, which shows them of the namespaces the caller is in. The
+/// container's own procfs could be something else by now.
+pub(crate) fn sysctl(parameters: &[(String, String)]) -> Result<()> {
+    for (path, value) in parameters {
+        let file = format!("/proc/sys/{path}");
+        File::options()
+            .write(true)
+            .open(&file)
+            .and_then(|mut f| f.write_all(value.as_bytes()))
+            .context(|| format!("write sysctl {}={value}", path.replace('/', ".")))?;
+    }
+    Ok(())
+}

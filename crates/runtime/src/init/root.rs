@@ -1,0 +1,206 @@
+//! The rootfs as a directory handle. Every path in it is resolved by the kernel, which does not let it leave.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use oci::{Context, Error, Result};
+use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, StatxFlags};
+use rustix::io::Errno;
+
+/// The root of the container's files.
+#[derive(Debug)]
+pub(crate) struct Root(OwnedFd);
+
+/// Symbolic links that may be followed when a path is made that does not exist yet.
+const MAX_LINKS: usize = 40;
+
+impl AsFd for Root {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// A path that mount(2) takes in place of a handle. Only used while `/proc` is still the runtime's own.
+pub(crate) fn proc_path(fd: BorrowedFd<'_>) -> String {
+    format!("/proc/self/fd/{}", fd.as_raw_fd())
+}
+
+fn openat2(root: BorrowedFd<'_>, path: &str, extra: ResolveFlags) -> Result<OwnedFd, Errno> {
+    // EAGAIN: a rename elsewhere raced with "..", the kernel could not tell; bounded retries settle it.
+    let mut tries = 0;
+    loop {
+        let flags = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | extra;
+        match rustix::fs::openat2(root, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), flags) {
+            Err(Errno::AGAIN) if tries < 128 => tries += 1,
+            result => return result,
+        }
+    }
+}
+
+impl Root {
+    pub(crate) fn new(directory: OwnedFd) -> Self {
+        Self(directory)
+    }
+
+    /// Resolves a path in the root, following symbolic links inside it.
+    pub(crate) fn resolve(&self, path: &str) -> Result<OwnedFd, Errno> {
+        openat2(self.as_fd(), path, ResolveFlags::empty())
+    }
+
+    /// Resolves a path without any symbolic link in it.
+    pub(crate) fn resolve_literally(&self, path: &str) -> Result<OwnedFd, Errno> {
+        openat2(self.as_fd(), path, ResolveFlags::NO_SYMLINKS)
+    }
+
+    /// Resolves a path on which something will be mounted: not one that a symbolic link turns into a place in procfs.
+    fn resolve_target(&self, path: &str) -> Result<Result<OwnedFd>, Errno> {
+        match openat2(self.as_fd(), path, ResolveFlags::NO_SYMLINKS) {
+            Ok(fd) => return Ok(Ok(fd)),
+            Err(Errno::LOOP) => {}
+            Err(error) => return Err(error),
+        }
+        let fd = self.resolve(path)?;
+        const PROC_MAGIC: i64 = 0x9fa0;
+        let in_proc = rustix::fs::fstatfs(&fd)?.f_type as i64 == PROC_MAGIC;
+        if in_proc && (!path.starts_with("/proc") || !crate::plan::mounts::destination_allowed(path)) {
+            return Ok(Err(Error::permission_denied(format!(
+                "{path} leads into /proc by a symbolic link, and nothing may be mounted there"
+            ))));
+        }
+        Ok(Ok(fd))
+    }
+
+    /// A handle of a mount's destination, which is made where it does not exist: a directory, or an empty file.
+    pub(crate) fn target(&self, path: &str, directory: impl FnOnce() -> Result<bool>) -> Result<OwnedFd> {
+        match self.resolve_target(path) {
+            Ok(result) => return result,
+            Err(Errno::NOENT) => {}
+            Err(error) => return Err(std::io::Error::from(error)).context(|| format!("open {path} in the rootfs")),
+        }
+        if directory()? {
+            self.make_directories(path, 0o755)?;
+        } else {
+            self.make_file(path)?;
+        }
+        self.resolve_target(path).map_err(std::io::Error::from).context(|| format!("open {path} in the rootfs"))?
+    }
+
+    /// Makes a directory and its parents. Returns a handle of it.
+    pub(crate) fn make_directories(&self, path: &str, mode: u32) -> Result<OwnedFd> {
+        let mut links = 0;
+        // Components still to be entered, the next one last.
+        let mut todo: Vec<String> = path.split('/').rev().filter(|p| !p.is_empty()).map(String::from).collect();
+        let mut done = String::new();
+        let at = |done: &str| if done.is_empty() { "/".to_owned() } else { done.to_owned() };
+        let io = |error: Errno, what: &str| Error::from(std::io::Error::from(error)).prefixed(what);
+        let mut current = self.resolve("/").map_err(|e| io(e, "open the rootfs"))?;
+        while let Some(part) = todo.pop() {
+            if part == "." {
+                continue;
+            }
+            if part == ".." {
+                done.truncate(done.rfind('/').unwrap_or(0));
+                current = self.resolve(&at(&done)).map_err(|e| io(e, &done))?;
+                continue;
+            }
+            let next = format!("{done}/{part}");
+            match self.resolve(&next) {
+                Ok(fd) => {
+                    current = fd;
+                    done = next;
+                    continue;
+                }
+                Err(Errno::NOENT) => {}
+                Err(error) => return Err(io(error, &format!("open {next} in the rootfs"))),
+            }
+            match rustix::fs::mkdirat(&current, &part, Mode::from_raw_mode(mode)) {
+                Ok(()) => {
+                    current = openat2(current.as_fd(), &part, ResolveFlags::NO_SYMLINKS)
+                        .map_err(|e| io(e, &format!("open {next} in the rootfs")))?;
+                    done = next;
+                }
+                // Nothing resolves and yet the name is taken: a symbolic link to what does not exist. Make that.
+                Err(Errno::EXIST) => {
+                    links += 1;
+                    if links > MAX_LINKS {
+                        return Err(Error::invalid(format!("{path} in the rootfs: too many symbolic links")));
+                    }
+                    let link = rustix::fs::readlinkat(&current, &part, Vec::new())
+                        .map_err(|e| io(e, &format!("read link {next} in the rootfs")))?;
+                    let link = link.to_str().map_err(|_| Error::invalid(format!("{next}: its link is not UTF-8")))?;
+                    if link.starts_with('/') {
+                        done.clear();
+                        current = self.resolve("/").map_err(|e| io(e, "open the rootfs"))?;
+                    }
+                    todo.extend(link.split('/').rev().filter(|p| !p.is_empty()).map(String::from));
+                }
+                Err(error) => return Err(io(error, &format!("make directory {next} in the rootfs"))),
+            }
+        }
+        Ok(current)
+    }
+
+    /// Makes an empty file and the directories above it.
+    fn make_file(&self, path: &str) -> Result<()> {
+        let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let directory = self.make_directories(parent, 0o755)?;
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        match rustix::fs::openat(&directory, name, flags, Mode::from_raw_mode(0o644)) {
+            Ok(_) | Err(Errno::EXIST) => Ok(()),
+            Err(error) => Err(std::io::Error::from(error)).context(|| format!("make mount point {path} in the rootfs")),
+        }
+    }
+
+    /// The directory of a path, made where it is missing, and the last name.
+    pub(crate) fn parent<'a>(&self, path: &'a str) -> Result<(OwnedFd, &'a str)> {
+        let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let directory = match self.resolve(if parent.is_empty() { "/" } else { parent }) {
+            Ok(fd) => fd,
+            Err(_) => self.make_directories(parent, 0o755)?,
+        };
+        Ok((directory, name))
+    }
+}
+
+/// Whether a handle is one of a directory.
+pub(crate) fn is_directory(fd: BorrowedFd<'_>) -> Result<bool> {
+    let stat = rustix::fs::statx(fd, "", AtFlags::EMPTY_PATH, StatxFlags::TYPE).map_err(std::io::Error::from)?;
+    Ok(rustix::fs::FileType::from_raw_mode(stat.stx_mode.into()).is_dir())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    fn root() -> (tempfile::TempDir, Root) {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let fd = fs::File::open(dir.path()).expect("open");
+        (dir, Root::new(fd.into()))
+    }
+
+    #[test]
+    fn what_is_made_stays_inside() {
+        let (dir, root) = root();
+        symlink("/missing/deep", dir.path().join("abs")).expect("link");
+        symlink("../../../out", dir.path().join("up")).expect("link");
+        root.target("/abs/x", || Ok(true)).expect("made");
+        assert!(dir.path().join("missing/deep/x").is_dir());
+        root.target("/up/y", || Ok(false)).expect("made");
+        assert!(dir.path().join("out/y").is_file());
+        root.target("/a/b/c", || Ok(false)).expect("made");
+        assert!(dir.path().join("a/b/c").is_file());
+        // A second time it is only opened.
+        root.target("/a/b/c", || Err(Error::internal("must not be asked"))).expect("opened");
+    }
+
+    #[test]
+    fn loops_and_files_in_the_way_are_errors() {
+        let (dir, root) = root();
+        symlink("b", dir.path().join("a")).expect("link");
+        symlink("a", dir.path().join("b")).expect("link");
+        assert!(root.target("/a/x", || Ok(true)).is_err());
+        fs::write(dir.path().join("f"), "").expect("write");
+        assert!(root.target("/f/x", || Ok(true)).is_err());
+    }
+}

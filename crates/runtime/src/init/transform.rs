@@ -1,0 +1,321 @@
+//! The last steps, common to a container's own process and those that `exec` adds: identity, rights, the program.
+
+use std::ffi::{CStr, CString, OsStr};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
+
+use oci::{Context, Error, Result};
+use rustix::fs::{Access, AtFlags, Gid, Mode, Uid, accessat, fchown, fstat, statat};
+use rustix::io::Errno;
+use rustix::thread::{CapabilitySet, CapabilitySets};
+use sys::exec::Vector;
+
+use crate::capabilities::Sets;
+use crate::plan::process::{PlannedRlimit, ProcessPlan};
+use crate::seccomp::Filter;
+
+fn io(error: Errno) -> Error {
+    std::io::Error::from(error).into()
+}
+
+/// Applies limits that need the host's rights where the values are raised.
+pub(crate) fn set_rlimits(pid: Option<rustix::process::Pid>, limits: &[PlannedRlimit]) -> Result<()> {
+    for (resource, name, soft, hard) in limits {
+        let value = |n: u64| (n != u64::MAX).then_some(n);
+        let limit = rustix::process::Rlimit { current: value(*soft), maximum: value(*hard) };
+        let result = match pid {
+            None => rustix::process::setrlimit(*resource, limit),
+            Some(_) => rustix::process::prlimit(pid, *resource, limit).map(drop),
+        };
+        result.map_err(io).context(|| format!("error setting rlimit type {name} (soft {soft}, hard {hard})"))?;
+    }
+    Ok(())
+}
+
+/// Writes the score; where lowering it is not permitted, the present one stays, with a warning, so that containers
+/// start on machines without CAP_SYS_RESOURCE.
+pub(crate) fn set_oom_score(pid: &str, score: Option<i32>) -> Result<()> {
+    let Some(score) = score else { return Ok(()) };
+    let path = format!("/proc/{pid}/oom_score_adj");
+    match std::fs::write(&path, score.to_string()) {
+        Err(error) if matches!(error.kind(), std::io::ErrorKind::PermissionDenied) => {
+            let now = std::fs::read_to_string(&path).unwrap_or_default();
+            crate::log::warn(format_args!(
+                "process.oomScoreAdj: {score} needs CAP_SYS_RESOURCE; it stays {}",
+                now.trim()
+            ));
+            Ok(())
+        }
+        result => result.context(|| format!("write oom_score_adj {score}")),
+    }
+}
+
+/// Becomes the user with the capabilities, in the working directory, filtered; everything but the program itself.
+/// Returns the program's path.
+pub(crate) fn prepare(process: &mut ProcessPlan, filter: Option<&Filter>) -> Result<CString> {
+    let user = &process.user;
+    if let Some(scheduler) = &process.scheduler {
+        sys::process::set_scheduler(scheduler).context(|| "set the scheduler")?;
+    }
+    if let Some((class, level)) = process.io_priority {
+        sys::process::set_io_priority(class, level).context(|| "set the I/O priority")?;
+    }
+    fix_standard_descriptors(user.uid)?;
+    rustix::process::umask(Mode::from_raw_mode(user.umask.unwrap_or(0o022)));
+    if process.needs_home {
+        let home = home_directory(user.uid).unwrap_or_else(|| b"/".to_vec());
+        process.env.retain(|e| !e.as_bytes().starts_with(b"HOME="));
+        let entry = [b"HOME=".as_slice(), &home].concat();
+        process.env.push(CString::new(entry).map_err(|_| Error::internal("HOME"))?);
+    }
+    // As root first, because it may be the only one allowed to go there; then once more as the user, because the
+    // directory may be on a filesystem where root is nobody.
+    let entered = enter(process)?;
+    if process.no_new_privileges {
+        rustix::thread::set_no_new_privs(true).map_err(io).context(|| "set no_new_privs")?;
+    }
+    if let Some(sets) = &process.capabilities {
+        drop_bounding(sets)?;
+    }
+    rustix::thread::set_keep_capabilities(true).map_err(io).context(|| "keep capabilities")?;
+    become_user(process)?;
+    if !entered {
+        rustix::process::chdir(&process.cwd)
+            .map_err(io)
+            .context(|| format!("chdir to cwd ({:?}) set in config.json failed", process.cwd.to_string_lossy()))?;
+    }
+    check_directory()?;
+    // With no_new_privs it needs no right and goes last; without, it needs CAP_SYS_ADMIN, which goes next.
+    if !process.no_new_privileges
+        && let Some(filter) = filter
+    {
+        raise_effective()?;
+        filter.install()?;
+    }
+    if let Some(sets) = &process.capabilities {
+        set_capabilities(sets)?;
+    }
+    let path = process.env.iter().rev().find_map(|e| e.as_bytes().strip_prefix(b"PATH=")).unwrap_or_default().to_vec();
+    look_up(&process.args[0], &path)
+}
+
+/// Executes the program. Returns only on failure.
+pub(crate) fn execute(program: &CStr, process: ProcessPlan, filter: Option<&Filter>) -> Error {
+    if process.no_new_privileges
+        && let Some(filter) = filter
+        && let Err(error) = filter.install()
+    {
+        return error;
+    }
+    let (args, env) = (Vector::new(process.args), Vector::new(process.env));
+    sys::signal::reset();
+    let error = sys::exec::execve(program, &args, &env);
+    Error::from(error).prefixed(format!("exec {}", program.to_string_lossy()))
+}
+
+/// Standard descriptors belong to the user, so that `/dev/stdout` can be opened; the null device stays as it is.
+fn fix_standard_descriptors(uid: u32) -> Result<()> {
+    let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
+    for fd in [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()] {
+        let stat = match fstat(fd) {
+            Ok(stat) => stat,
+            Err(Errno::BADF) => continue,
+            Err(error) => return Err(io(error)).context(|| "look at a standard descriptor"),
+        };
+        if stat.st_uid == uid || stat.st_rdev == rustix::fs::makedev(1, 3) {
+            continue;
+        }
+        match fchown(fd, Some(Uid::from_raw(uid)), None::<Gid>) {
+            // Not ours to give away, or an owner that this user namespace does not know: it works all the same.
+            Ok(()) | Err(Errno::PERM | Errno::INVAL | Errno::ROFS | Errno::NOSYS) => {}
+            Err(error) => return Err(io(error)).context(|| "give a standard descriptor to the user"),
+        }
+    }
+    Ok(())
+}
+
+/// The home directory of a user in the container's `/etc/passwd`.
+fn home_directory(uid: u32) -> Option<Vec<u8>> {
+    // Bounded: the file is the image's.
+    let file = BufReader::new(File::open("/etc/passwd").ok()?.take(1 << 20));
+    for line in file.split(b'\n').map_while(std::io::Result::ok) {
+        let mut fields = line.split(|b| *b == b':');
+        let (Some(number), Some(home)) = (fields.nth(2), fields.nth(2)) else { continue };
+        if std::str::from_utf8(number).ok().and_then(|n| n.parse().ok()) == Some(uid) && !home.is_empty() {
+            return Some(home.to_vec());
+        }
+    }
+    None
+}
+
+/// Goes to the working directory; false means that only the user may.
+fn enter(process: &ProcessPlan) -> Result<bool> {
+    match rustix::process::chdir(&process.cwd) {
+        Ok(()) => Ok(true),
+        Err(Errno::ACCESS) => Ok(false),
+        Err(Errno::NOENT) if process.make_cwd => {
+            // Inside the container's root by now, so a string is safe.
+            let path = std::path::Path::new(OsStr::from_bytes(process.cwd.as_bytes()));
+            std::fs::create_dir_all(path).context(|| format!("make cwd {}", path.display()))?;
+            rustix::process::chdir(&process.cwd).map_err(io).context(|| "chdir to cwd")?;
+            Ok(true)
+        }
+        Err(error) => Err(io(error))
+            .context(|| format!("chdir to cwd ({:?}) set in config.json failed", process.cwd.to_string_lossy())),
+    }
+}
+
+/// The working directory must be inside the container: a descriptor left open could have led out of it
+/// (CVE-2024-21626).
+fn check_directory() -> Result<()> {
+    let cwd = rustix::process::getcwd(Vec::new()).map_err(io).context(|| "getcwd")?;
+    if cwd.as_bytes().first() == Some(&b'/') {
+        return Ok(());
+    }
+    Err(Error::permission_denied("current working directory is outside of container mount namespace root"))
+}
+
+fn drop_bounding(sets: &Sets) -> Result<()> {
+    for number in 0..64u32 {
+        if sets.bounding & 1 << number != 0 {
+            continue;
+        }
+        let one = CapabilitySet::from_bits_retain(1 << number);
+        match rustix::thread::remove_capability_from_bounding_set(one) {
+            Ok(()) => {}
+            Err(Errno::INVAL) => break, // past the kernel's last capability
+            Err(error) => return Err(io(error)).context(|| "drop a capability from the bounding set"),
+        }
+    }
+    Ok(())
+}
+
+fn become_user(process: &ProcessPlan) -> Result<()> {
+    let user = &process.user;
+    let groups: Vec<Gid> = user.additional_gids.iter().map(|g| Gid::from_raw(*g)).collect();
+    match rustix::thread::set_thread_groups(&groups) {
+        // A user namespace of an unprivileged user cannot change them, and none were asked for.
+        Err(Errno::PERM) if groups.is_empty() => {}
+        result => result.map_err(io).context(|| "setgroups")?,
+    }
+    let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
+    rustix::thread::set_thread_res_gid(gid, gid, gid)
+        .map_err(io)
+        .context(|| format!("setgid {}: is it mapped in the user namespace?", user.gid))?;
+    rustix::thread::set_thread_res_uid(uid, uid, uid)
+        .map_err(io)
+        .context(|| format!("setuid {}: is it mapped in the user namespace?", user.uid))
+}
+
+/// Becoming another user than root has emptied the effective set; the permitted one was kept.
+fn raise_effective() -> Result<()> {
+    if rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let now = rustix::thread::capabilities(None).map_err(io)?;
+    let raised = CapabilitySets { effective: now.permitted, ..now };
+    rustix::thread::set_capabilities(None, raised).map_err(io).context(|| "raise capabilities")
+}
+
+fn set_capabilities(sets: &Sets) -> Result<()> {
+    let set = |bits: u64| CapabilitySet::from_bits_retain(bits);
+    let wanted = |have: u64| CapabilitySets {
+        effective: set(sets.effective & have),
+        permitted: set(sets.permitted & have),
+        inheritable: set(sets.inheritable & have),
+    };
+    match rustix::thread::set_capabilities(None, wanted(u64::MAX)) {
+        Err(Errno::PERM) => {
+            // Some are not the runtime's to give (it runs in a container itself): give the others.
+            let have = rustix::thread::capabilities(None).map_err(io)?.permitted.bits();
+            rustix::thread::set_capabilities(None, wanted(have)).map_err(io).context(|| "set capabilities")?;
+        }
+        result => result.map_err(io).context(|| "set capabilities")?,
+    }
+    for number in 0..64u32 {
+        if sets.ambient & 1 << number == 0 {
+            continue;
+        }
+        // Needs the capability permitted and inheritable; runc warns and goes on, and images rely on that.
+        if let Err(error) =
+            rustix::thread::configure_capability_in_ambient_set(CapabilitySet::from_bits_retain(1 << number), true)
+        {
+            let name = crate::capabilities::NAMES.get(number as usize).unwrap_or(&"?");
+            crate::log::warn(format_args!("cannot raise ambient capability {name}: {error}"));
+        }
+    }
+    Ok(())
+}
+
+/// Finds the program as a shell would, and in runc's words when it does not.
+fn look_up(name: &CStr, path: &[u8]) -> Result<CString> {
+    let shown = || name.to_string_lossy().into_owned();
+    let fail = |kind: fn(String) -> Error, why: &str| Err(kind(format!("exec: {:?}: {why}", shown())));
+    let check = |candidate: &CStr| -> Result<(), Errno> {
+        let stat = statat(rustix::fs::CWD, candidate, AtFlags::empty())?;
+        if rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir() {
+            return Err(Errno::ISDIR);
+        }
+        accessat(rustix::fs::CWD, candidate, Access::EXEC_OK, AtFlags::EACCESS)
+    };
+    if name.to_bytes().contains(&b'/') {
+        return match check(name) {
+            Ok(()) => Ok(name.to_owned()),
+            Err(Errno::NOENT) => fail(Error::not_found, &format!("stat {}: no such file or directory", shown())),
+            Err(Errno::ISDIR) => fail(Error::permission_denied, "is a directory"),
+            Err(Errno::ACCESS | Errno::PERM) => fail(Error::permission_denied, "permission denied"),
+            Err(error) => Err(io(error).prefixed(format!("exec: {:?}", shown()))),
+        };
+    }
+    let mut denied = false;
+    for directory in path.split(|b| *b == b':') {
+        let directory = if directory.is_empty() { b"." } else { directory };
+        let full = [directory, b"/", name.to_bytes()].concat();
+        let full = CString::new(full).map_err(|_| Error::internal("PATH"))?;
+        match check(&full) {
+            Ok(()) => return Ok(full),
+            Err(Errno::ACCESS | Errno::PERM) => denied = true,
+            Err(_) => {}
+        }
+    }
+    if denied {
+        return fail(Error::permission_denied, "permission denied");
+    }
+    fail(Error::not_found, "executable file not found in $PATH")
+}
+
+/// Marks everything but the standard descriptors and `keep` more on close-on-exec.
+pub(crate) fn seal_descriptors(keep: u32) -> Result<()> {
+    match sys::process::close_range_on_exec(3 + keep) {
+        Ok(()) => Ok(()),
+        // Linux 5.10 has the call without the flag: one by one, through the host's procfs.
+        Err(_) => {
+            for entry in std::fs::read_dir("/proc/self/fd").context(|| "read /proc/self/fd")? {
+                let number = entry?.file_name().to_str().and_then(|n| n.parse::<i32>().ok());
+                if let Some(fd) = number.filter(|n| *n >= 3 + keep as i32) {
+                    // The listing's own descriptor is gone by the time the program runs.
+                    let _ = sys::process::set_close_on_exec(fd, true);
+                }
+            }
+            Ok(())
+        }
+    }
+}
+
+/// Keeps handed-over descriptors (`--preserve-fds`, `LISTEN_FDS`) open across the execution.
+pub(crate) fn keep_descriptors(keep: u32) {
+    for fd in 3..3 + keep as i32 {
+        // A number that is not open has nothing to keep.
+        let _ = sys::process::set_close_on_exec(fd, false);
+    }
+}
+
+/// Writes `0`, meaning the caller, into each file: entering the cgroups.
+pub(crate) fn enter_cgroups(files: &[File]) -> Result<()> {
+    for file in files {
+        rustix::io::write(file.as_fd() as BorrowedFd<'_>, b"0").map_err(io).context(|| "enter the cgroup")?;
+    }
+    Ok(())
+}

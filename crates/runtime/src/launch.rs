@@ -1,0 +1,405 @@
+//! From a bundle to a container that waits for `start`, or runs.
+//!
+//! ```text
+//! config.json → InitPlan → reserve the id → record → cgroup → clone3 → serve the child's requests → ready
+//! ```
+//! Whatever fails, everything made so far is taken back.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use oci::runtime::{Hooks, Linux, Process, Spec, VERSION};
+use oci::{Context, Error, Result, Timestamp};
+use sys::clone::{Fork, Forked};
+
+use crate::cgroups::{self, Location};
+use crate::channel::{Channel, Report};
+use crate::init::{self, Surroundings, transform};
+use crate::plan::{InitPlan, namespaces};
+use crate::state::{Container, Record, Status};
+use crate::{hooks, log};
+
+/// What the commands `create` and `run` were asked for.
+#[derive(Debug, Default)]
+pub(crate) struct Request {
+    pub(crate) root: PathBuf,
+    pub(crate) id: String,
+    pub(crate) bundle: PathBuf,
+    /// A connected socket that gets the terminal.
+    pub(crate) console: Option<OwnedFd>,
+    pub(crate) pid_file: Option<PathBuf>,
+    pub(crate) no_pivot: bool,
+    pub(crate) no_new_keyring: bool,
+    pub(crate) preserve_fds: u32,
+    /// Whether the process waits for `start`.
+    pub(crate) gated: bool,
+}
+
+/// A container that was launched.
+#[derive(Debug)]
+pub(crate) struct Launched {
+    pub(crate) container: Container,
+    pub(crate) pid: i32,
+    pub(crate) pidfd: OwnedFd,
+}
+
+const MAX_CONFIG: u64 = 16 << 20;
+
+/// Reads `config.json` of a bundle.
+pub(crate) fn read_spec(bundle: &Path) -> Result<Spec> {
+    let path = bundle.join("config.json");
+    let file = File::open(&path).map_err(|e| {
+        if e.kind() == std::io::ErrorKind::NotFound {
+            Error::not_found(format!("JSON specification file {} not found", path.display()))
+        } else {
+            Error::from(e).prefixed(format!("open {}", path.display()))
+        }
+    })?;
+    let mut text = Vec::with_capacity(16 << 10);
+    let length = file.take(MAX_CONFIG + 1).read_to_end(&mut text).context(|| format!("read {}", path.display()))?;
+    if length as u64 > MAX_CONFIG {
+        return Err(Error::invalid(format!("{} is larger than {} MiB", path.display(), MAX_CONFIG >> 20)));
+    }
+    serde_json::from_slice(&text).map_err(|e| Error::invalid(format!("{}: {e}", path.display())))
+}
+
+/// Launches. On failure nothing is left.
+pub(crate) fn launch(request: Request, mut spec: Spec) -> Result<Launched> {
+    add_sockets(&mut spec, request.preserve_fds)?;
+    let plan = InitPlan::from_spec(&spec, &request.bundle)?;
+    let linux = spec.linux.take().unwrap_or_default();
+    let location = Location::find(&request.id, linux.cgroups_path.as_deref())?;
+    let mut container = Container::reserve(&request.root, &request.id)?;
+    let mut undo = Undo { location: location.clone(), ..Default::default() };
+    match build(request, spec, linux, plan, location, &mut container, &mut undo) {
+        Ok((pid, pidfd)) => Ok(Launched { container, pid, pidfd }),
+        Err(error) => {
+            undo.run();
+            if let Err(second) = container.remove() {
+                log::warn(format_args!("{second}"));
+            }
+            Err(error)
+        }
+    }
+}
+
+/// What was made so far.
+#[derive(Default)]
+struct Undo {
+    location: Location,
+    /// Present once the cgroup exists.
+    made: Option<cgroups::Made>,
+    process: Option<OwnedFd>,
+}
+
+impl Undo {
+    fn run(self) {
+        if let Some(process) = self.process {
+            end(&process);
+        }
+        if let Some(made) = self.made {
+            // Hooks and half-made processes may be in it.
+            let result = self.location.kill_all().and_then(|()| self.location.remove());
+            if let Err(error) = result {
+                log::warn(format_args!("{error}"));
+            }
+            cgroups::remove_made(&made);
+        }
+    }
+}
+
+/// Kills and reaps a child of this process.
+pub(crate) fn end(process: &OwnedFd) {
+    let _ = sys::process::pidfd_kill(process.as_fd(), 9);
+    let _ = rustix::process::waitid(
+        rustix::process::WaitId::PidFd(process.as_fd()),
+        rustix::process::WaitIdOptions::EXITED,
+    );
+}
+
+/// Sockets that a service manager handed to the runtime go on to the program, as runc does it.
+fn add_sockets(spec: &mut Spec, preserve: u32) -> Result<()> {
+    if let (Ok(count), Some(process)) = (std::env::var("LISTEN_FDS"), spec.process.as_mut()) {
+        process.env.push(format!("LISTEN_FDS={count}"));
+        process.env.push("LISTEN_PID=1".into());
+    }
+    for fd in 3..3 + preserve {
+        let path = format!("/proc/self/fd/{fd}");
+        fs::symlink_metadata(&path).map_err(|_| {
+            Error::invalid(format!("please check that preserved-fd {} of {preserve} is present", fd - 3))
+        })?;
+    }
+    Ok(())
+}
+
+fn build(
+    request: Request,
+    spec: Spec,
+    mut linux: Linux,
+    plan: InitPlan,
+    mut location: Location,
+    container: &mut Container,
+    undo: &mut Undo,
+) -> Result<(i32, OwnedFd)> {
+    let spec_hooks = spec.hooks.unwrap_or_default();
+    let resources = linux.resources.take().unwrap_or_default();
+    // First the record, then what it speaks of: a later command can clean up whatever this one leaves when it is killed.
+    let mut record = Record {
+        oci_version: if spec.oci_version.is_empty() { VERSION.into() } else { spec.oci_version },
+        id: request.id.clone(),
+        bundle: request.bundle.clone(),
+        rootfs: plan.rootfs.clone(),
+        created: Timestamp::now(),
+        owner: rustix::process::geteuid().as_raw(),
+        annotations: spec.annotations,
+        namespaces: plan.namespaces.all(),
+        cgroup: Location::None,
+        cgroup_made: Vec::new(),
+        hooks: Hooks { poststart: spec_hooks.poststart, poststop: spec_hooks.poststop, ..Default::default() },
+        process: Process { args: Vec::new(), ..spec.process.unwrap_or_default() },
+        seccomp: plan.seccomp.is_some(),
+    };
+    let made = location.create_or_do_without(&resources)?;
+    record.cgroup = location.clone();
+    record.cgroup_made = location.parents_among(&made);
+    undo.made = Some(made);
+    container.store(record, plan.seccomp.as_ref())?;
+    let gate = if request.gated { Some(container.make_gate()?) } else { None };
+    let entrance = location.entrance()?;
+    let (ours, theirs) = Channel::pair()?;
+    let needs_maps = plan.namespaces.create & namespaces::USER != 0;
+    let parent_hooks = [spec_hooks.prestart, spec_hooks.create_runtime].concat();
+    let in_between = !plan.namespaces.join.is_empty() && plan.namespaces.has(namespaces::USER);
+    let around = Surroundings {
+        channel: theirs,
+        cgroup_files: entrance.files,
+        cgroup: location,
+        gate,
+        console_socket: request.console,
+        parent_hooks: !parent_hooks.is_empty(),
+        state: container.state(Status::Creating, 0)?,
+        keep_fds: request.preserve_fds + listen_fds(),
+        keyring: (!request.no_new_keyring).then(|| request.id.clone()),
+        no_pivot: request.no_pivot,
+        opened: if plan.namespaces.has(namespaces::USER) && rustix::process::geteuid().is_root() {
+            init::Opened::open(&plan)?
+        } else {
+            None // an unprivileged user's process has all the rights that its maker has
+        },
+        join_here: !in_between,
+    };
+    let limits = (plan.process.rlimits.clone(), plan.process.oom_score_adj);
+    let time = TimeOffsets::enter(&linux, &plan)?;
+    let (mut pid, mut pidfd, ours) = fork(plan, around, entrance.born_in, in_between, ours, container)?;
+    time.leave()?;
+    undo.process = Some(pidfd.as_fd().try_clone_to_owned()?);
+    if in_between {
+        // The pid of the one in between is not the container's; it ends as soon as it has made it.
+        pid = 0;
+    }
+    let mut waiting = None;
+    log::debug(format_args!("cloned process {pid}"));
+    loop {
+        let report = match waiting.take() {
+            Some(report) => report,
+            None => match ours.next()? {
+                Some(report) => report,
+                None => return Err(died(&pidfd)),
+            },
+        };
+        if pid == 0 && !matches!(report, Report::Pid(_)) {
+            // Sent by two processes, so they can arrive in either order.
+            let Some(Report::Pid(number)) = ours.next()? else { return Err(died(&pidfd)) };
+            (pid, pidfd) = adopt(number, pidfd, undo)?;
+            waiting = Some(report);
+            continue;
+        }
+        match report {
+            Report::Pid(number) => (pid, pidfd) = adopt(number, pidfd, undo)?,
+            Report::MapIds => {
+                if needs_maps {
+                    map_ids(pid, &linux.uid_mappings, &linux.gid_mappings)?;
+                }
+                ours.answer()?;
+            }
+            Report::SetLimits => {
+                transform::set_oom_score(&pid.to_string(), limits.1)?;
+                transform::set_rlimits(rustix::process::Pid::from_raw(pid), &limits.0)?;
+                ours.answer()?;
+            }
+            Report::RunHooks => {
+                container.store_init(pid)?;
+                hooks::run(&parent_hooks, &container.state(Status::Creating, pid)?)?;
+                ours.answer()?;
+            }
+            Report::Ready => break,
+        }
+    }
+    container.store_init(pid).or_else(|error| {
+        // A program can be over before this line; `run` still reports how it ended.
+        if request.gated { Err(error) } else { Ok(()) }
+    })?;
+    if let Some(path) = &request.pid_file {
+        write_pid_file(path, pid)?;
+    }
+    if !request.gated && ours.next()?.is_some() {
+        return Err(Error::internal("a report after the last one"));
+    }
+    Ok((pid, pidfd))
+}
+
+/// Number of sockets that `LISTEN_FDS` announces.
+pub(crate) fn listen_fds() -> u32 {
+    std::env::var("LISTEN_FDS").ok().and_then(|n| n.parse().ok()).filter(|n| *n <= 1024).unwrap_or(0)
+}
+
+/// Takes over the container's process from the one in between.
+fn adopt(pid: i32, between: OwnedFd, undo: &mut Undo) -> Result<(i32, OwnedFd)> {
+    let raw = rustix::process::Pid::from_raw(pid).ok_or_else(|| Error::internal("process id 0"))?;
+    // It is this process's child, so the id stays valid until it is reaped here.
+    let pidfd = rustix::process::pidfd_open(raw, rustix::process::PidfdFlags::empty())
+        .map_err(std::io::Error::from)
+        .context(|| "open the container's process")?;
+    let _ = rustix::process::waitid(
+        rustix::process::WaitId::PidFd(between.as_fd()),
+        rustix::process::WaitIdOptions::EXITED,
+    );
+    undo.process = Some(pidfd.as_fd().try_clone_to_owned()?);
+    Ok((pid, pidfd))
+}
+
+/// Why the line went dead: the process said nothing, so something killed it.
+fn died(pidfd: &OwnedFd) -> Error {
+    let status =
+        rustix::process::waitid(rustix::process::WaitId::PidFd(pidfd.as_fd()), rustix::process::WaitIdOptions::EXITED);
+    let how = match status {
+        Ok(Some(status)) => match (status.terminating_signal(), status.exit_status()) {
+            (Some(9), _) => "killed by signal 9; is the memory limit too low (OOM)?".to_owned(),
+            (Some(signal), _) => format!("killed by signal {signal}"),
+            (None, code) => format!("exit status {}", code.unwrap_or(-1)),
+        },
+        _ => "unknown cause".to_owned(),
+    };
+    Error::internal(format!("container init died before the program was executed: {how}"))
+}
+
+/// Offsets of a new time namespace must be written before anybody is in it: the runtime makes it for its children.
+struct TimeOffsets(Option<File>);
+
+impl TimeOffsets {
+    fn enter(linux: &Linux, plan: &InitPlan) -> Result<Self> {
+        if linux.time_offsets.is_empty() {
+            return Ok(Self(None));
+        }
+        debug_assert!(plan.namespaces.create & namespaces::TIME != 0);
+        let own = File::open("/proc/self/ns/time").context(|| "open the runtime's time namespace")?;
+        sys::unshare::new_time_namespace_for_children().context(|| "make a time namespace")?;
+        for (clock, offset) in &linux.time_offsets {
+            fs::write("/proc/self/timens_offsets", format!("{clock} {} {}", offset.secs, offset.nanosecs))
+                .context(|| format!("linux.timeOffsets: set {clock} to {}s {}ns", offset.secs, offset.nanosecs))?;
+        }
+        Ok(Self(Some(own)))
+    }
+
+    fn leave(self) -> Result<()> {
+        match self.0 {
+            None => Ok(()),
+            Some(own) => {
+                sys::process::setns(own.as_fd(), namespaces::TIME).context(|| "return to the own time namespace")
+            }
+        }
+    }
+}
+
+fn fork(
+    plan: InitPlan,
+    around: Surroundings,
+    born_in: Option<OwnedFd>,
+    in_between: bool,
+    ours: Channel,
+    container: &mut Container,
+) -> Result<(i32, OwnedFd, Channel)> {
+    // A cgroup namespace is made later, from within the cgroup.
+    let mut flags = plan.namespaces.create & !namespaces::CGROUP;
+    if plan.time_offsets {
+        flags &= !namespaces::TIME; // made by the parent, which its children enter
+    }
+    let first = if in_between { 0 } else { flags };
+    let pid_namespace = if in_between { None } else { plan.namespaces.join.iter().find(|j| j.bit == namespaces::PID) };
+    let own = pid_namespace.map(|_| File::open("/proc/self/ns/pid")).transpose()?;
+    if let Some(join) = pid_namespace {
+        // Only children are affected; the runtime itself stays where it is, and goes back for its hooks.
+        sys::process::setns(join.file.as_fd(), namespaces::PID).context(|| "join the pid namespace")?;
+    }
+    let make = |cgroup: Option<&OwnedFd>| Fork { flags: first, cgroup: cgroup.map(AsFd::as_fd) }.fork();
+    let forked = make(born_in.as_ref()).context(|| format!("clone with namespaces {first:#x}"));
+    match forked? {
+        Forked::Parent { pid, pidfd } => {
+            if let Some(own) = own {
+                sys::process::setns(own.as_fd(), namespaces::PID).context(|| "return to the own pid namespace")?;
+            }
+            Ok((pid, pidfd, ours))
+        }
+        Forked::Child => {
+            // Or the child would never see the end of the line.
+            drop(ours);
+            container.drop_inherited_lock();
+            if in_between { between(plan, around, flags) } else { init::run(plan, around) }
+        }
+    }
+}
+
+/// The process in between: it joins namespaces by path and makes the container's process from there, because a
+/// process in a new user namespace could not join those of its parent.
+fn between(plan: InitPlan, around: Surroundings, flags: u64) -> ! {
+    let result = (|| {
+        transform::enter_cgroups(&around.cgroup_files)?;
+        for join in &plan.namespaces.join {
+            sys::process::setns(join.file.as_fd(), join.bit).context(|| format!("join the {} namespace", join.name))?;
+        }
+        const CLONE_PARENT: u64 = 0x8000;
+        Fork { flags: flags | CLONE_PARENT, cgroup: None }
+            .fork()
+            .context(|| format!("clone with namespaces {flags:#x}"))
+    })();
+    match result {
+        Ok(Forked::Child) => init::run(plan, Surroundings { cgroup_files: Vec::new(), ..around }),
+        Ok(Forked::Parent { pid, .. }) => {
+            let code = i32::from(around.channel.report(&Report::Pid(pid)).is_err());
+            sys::process::exit_now(code)
+        }
+        Err(error) => {
+            around.channel.fail(&error);
+            sys::process::exit_now(1)
+        }
+    }
+}
+
+fn map_ids(pid: i32, uids: &[oci::runtime::IdMapping], gids: &[oci::runtime::IdMapping]) -> Result<()> {
+    let write = |file: &str, text: &str| {
+        let path = format!("/proc/{pid}/{file}");
+        fs::write(&path, text).context(|| format!("write {file} ({})", text.trim_end().replace('\n', ", ")))
+    };
+    let lines = |maps: &[oci::runtime::IdMapping]| -> String {
+        maps.iter().map(|m| format!("{} {} {}\n", m.container_id, m.host_id, m.size)).collect()
+    };
+    if !rustix::process::geteuid().is_root() {
+        write("setgroups", "deny")?;
+    }
+    write("uid_map", &lines(uids))?;
+    write("gid_map", &lines(gids))
+}
+
+/// Writes a pid file so that a reader sees all of it or nothing.
+pub(crate) fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
+    let name =
+        path.file_name().ok_or_else(|| Error::invalid(format!("--pid-file {}: no file name", path.display())))?;
+    let mut hidden = std::ffi::OsString::from(".");
+    hidden.push(name);
+    let temporary = path.with_file_name(hidden);
+    fs::write(&temporary, pid.to_string())
+        .and_then(|()| fs::rename(&temporary, path))
+        .context(|| format!("write pid file {}", path.display()))
+}

@@ -1,0 +1,36 @@
+//! `sampan-runtime`: the OCI runtime with runc's command line. Synchronous, one thread, static, small.
+//!
+//! Everything is decided before the clone: [`plan`] turns `config.json` into an `InitPlan`, [`launch`] makes what must
+//! exist before the process does, and [`init`] carries the plan out in the new process.
+//!
+//! | module | its job |
+//! |---|---|
+//! | [`cli`], [`commands`] | the command line; one verb, one file |
+//! | [`plan`] | configuration to plans; nothing is made |
+//! | [`launch`] | the parent's half of `create` and `run`, with rollback |
+//! | [`init`] | the child's half |
+//! | [`channel`] | the line between the two |
+//! | [`state`] | containers on disk |
+//! | [`cgroups`] | v1 and v2, device rules |
+//! | [`seccomp`] | policies to BPF |
+//! | [`hooks`] | programs called along the way |
+//! | [`foreground`] | waiting for a process: signals, terminal |
+//! | [`guard`] | the program's own file, out of a container's reach |
+
+mod capabilities;
+mod cgroups;
+mod channel;
+mod cli;
+mod commands;
+mod foreground;
+mod guard;
+mod hooks;
+mod init;
+mod launch;
+mod log;
+mod plan;
+mod seccomp;
+mod signals;
+mod state;
+
+pub use cli::main;

@@ -1,0 +1,5 @@
+//! The program `sampan-runtime`.
+
+fn main() {
+    std::process::exit(runtime::main());
+}

@@ -1,0 +1,106 @@
+//! Which namespaces are made and which are joined.
+
+use std::fs::File;
+use std::os::fd::OwnedFd;
+
+use oci::runtime::{Linux, Namespace};
+use oci::{Context, Error, Result};
+
+/// Name in the specification, `CLONE_NEW*` bit, file in `/proc/<pid>/ns`.
+///
+/// The order is the order of joining: the user namespace first, because it gives the right to join the others it owns.
+pub(crate) const KINDS: [(&str, u64, &str); 8] = [
+    ("user", 0x1000_0000, "user"),
+    ("ipc", 0x0800_0000, "ipc"),
+    ("uts", 0x0400_0000, "uts"),
+    ("network", 0x4000_0000, "net"),
+    ("pid", 0x2000_0000, "pid"),
+    ("cgroup", 0x0200_0000, "cgroup"),
+    ("time", 0x0000_0080, "time"),
+    ("mount", 0x0002_0000, "mnt"),
+];
+
+pub(crate) const USER: u64 = 0x1000_0000;
+pub(crate) const IPC: u64 = 0x0800_0000;
+pub(crate) const UTS: u64 = 0x0400_0000;
+pub(crate) const NETWORK: u64 = 0x4000_0000;
+pub(crate) const PID: u64 = 0x2000_0000;
+pub(crate) const CGROUP: u64 = 0x0200_0000;
+pub(crate) const TIME: u64 = 0x0000_0080;
+pub(crate) const MOUNT: u64 = 0x0002_0000;
+
+/// The namespaces of a container.
+#[derive(Debug, Default)]
+pub(crate) struct Namespaces {
+    /// To be made: `CLONE_NEW*` bits.
+    pub(crate) create: u64,
+    /// To be joined, in [`KINDS`] order.
+    pub(crate) join: Vec<Join>,
+}
+
+/// A namespace to be joined; already opened, so that it cannot vanish.
+#[derive(Debug)]
+pub(crate) struct Join {
+    pub(crate) bit: u64,
+    pub(crate) name: &'static str,
+    pub(crate) file: OwnedFd,
+}
+
+impl Namespaces {
+    pub(crate) fn from_spec(linux: &Linux) -> Result<Self> {
+        let mut seen = 0;
+        let mut result = Self::default();
+        for Namespace { kind, path } in &linux.namespaces {
+            // "net" and "mnt" are not in the specification, but "network" alone is what callers of old versions wrote.
+            let Some((name, bit, _)) = KINDS.iter().find(|(name, ..)| name == kind) else {
+                return Err(Error::invalid(format!(
+                    "linux.namespaces: unknown type {kind:?}; known are pid, network, mount, ipc, uts, user, cgroup, time"
+                )));
+            };
+            if seen & bit != 0 {
+                return Err(Error::invalid(format!("linux.namespaces: type {kind:?} is given twice")));
+            }
+            seen |= bit;
+            match path.as_deref().filter(|p| !p.as_os_str().is_empty()) {
+                None => result.create |= bit,
+                Some(path) if !path.is_absolute() => {
+                    return Err(Error::invalid(format!(
+                        "linux.namespaces: path {} of {kind:?} must be absolute",
+                        path.display()
+                    )));
+                }
+                Some(path) => {
+                    let file = File::open(path).context(|| format!("open {name} namespace {}", path.display()))?;
+                    result.join.push(Join { bit: *bit, name, file: file.into() });
+                }
+            }
+        }
+        result.join.sort_by_key(|j| KINDS.iter().position(|(_, bit, _)| *bit == j.bit));
+        if !result.has(MOUNT) {
+            return Err(Error::unsupported(
+                "linux.namespaces: a container without a mount namespace is not supported; add {\"type\": \"mount\"}",
+            ));
+        }
+        if result.create & USER != 0 && (linux.uid_mappings.is_empty() || linux.gid_mappings.is_empty()) {
+            return Err(Error::invalid("linux.uidMappings, linux.gidMappings: needed for a new user namespace"));
+        }
+        let mapped = !linux.uid_mappings.is_empty() || !linux.gid_mappings.is_empty();
+        if mapped && !result.has(USER) {
+            return Err(Error::invalid("linux.uidMappings: id mappings need a user namespace"));
+        }
+        if !linux.time_offsets.is_empty() && result.create & TIME == 0 {
+            return Err(Error::invalid("linux.timeOffsets: need a new time namespace"));
+        }
+        Ok(result)
+    }
+
+    /// Whether the container has a namespace of this kind that is not the runtime's, made or joined.
+    pub(crate) fn has(&self, bit: u64) -> bool {
+        self.create & bit != 0 || self.join.iter().any(|j| j.bit == bit)
+    }
+
+    /// The bits of all of them.
+    pub(crate) fn all(&self) -> u64 {
+        self.join.iter().fold(self.create, |bits, j| bits | j.bit)
+    }
+}

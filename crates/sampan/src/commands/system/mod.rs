@@ -1,0 +1,4 @@
+//! Verbs about the engine as a whole.
+
+pub(super) mod df;
+pub(super) mod prune;

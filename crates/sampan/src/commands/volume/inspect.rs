@@ -1,0 +1,21 @@
+//! `volume inspect`.
+
+use crate::Context;
+use crate::args::{Arity, value, verb};
+use crate::failure::Result;
+use clap::{Arg, ArgMatches};
+
+verb!(
+    "inspect",
+    "[OPTIONS] VOLUME [VOLUME...]",
+    "Display detailed information on one or more volumes",
+    Arity::AtLeast(1)
+);
+
+fn flags() -> Vec<Arg> {
+    vec![value(Some('f'), "format", "string", "Format output using a Go template, or 'json'")]
+}
+
+async fn run(cx: &Context, m: &ArgMatches) -> Result<i32> {
+    crate::commands::inspect::inspect(cx, m, &["volume"], false).await
+}

@@ -1,0 +1,16 @@
+//! Every `unsafe` and raw system call of the workspace, as safe typed wrappers. No policy lives
+//! here; one topic is one file.
+
+pub mod bpf;
+pub mod clone;
+pub mod exec;
+pub mod frugal;
+pub mod kill;
+pub mod mount_attr;
+pub mod netlink;
+pub mod pid1;
+pub mod process;
+pub mod seccomp;
+pub mod signal;
+pub mod signalfd;
+pub mod unshare;

@@ -1,0 +1,109 @@
+//! The signal mask of the calling thread, waiting for signals, and dispositions for a program about to be executed.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::time::Duration;
+
+/// A saved signal mask.
+#[derive(Clone)]
+pub struct Mask(libc::sigset_t);
+
+impl std::fmt::Debug for Mask {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Mask")
+    }
+}
+
+fn set(fill: impl FnOnce(*mut libc::sigset_t)) -> libc::sigset_t {
+    let mut set = MaybeUninit::uninit();
+    fill(set.as_mut_ptr());
+    // SAFETY: sigfillset and sigemptyset, the only ones passed here, initialise all of it.
+    unsafe { set.assume_init() }
+}
+
+/// Blocks every signal; returns the mask that was.
+pub fn block_all() -> Mask {
+    // SAFETY: the pointer is valid for writes.
+    let all = set(|s| unsafe {
+        libc::sigfillset(s);
+    });
+    let mut old = all;
+    // SAFETY: both sets are initialised; SIG_BLOCK with valid sets cannot fail.
+    unsafe { libc::sigprocmask(libc::SIG_BLOCK, &raw const all, &raw mut old) };
+    Mask(old)
+}
+
+/// Sets the mask.
+pub fn restore(mask: &Mask) {
+    // SAFETY: an initialised set; cannot fail.
+    unsafe { libc::sigprocmask(libc::SIG_SETMASK, &raw const mask.0, std::ptr::null_mut()) };
+}
+
+/// Unblocks every signal and sets every disposition back to the default, as a new program expects.
+pub fn reset() {
+    // SAFETY: the pointer is valid for writes.
+    let none = set(|s| unsafe {
+        libc::sigemptyset(s);
+    });
+    // SAFETY: an initialised set; SIG_DFL needs no function. Numbers that cannot be changed fail harmlessly.
+    unsafe {
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+    }
+    default(libc::SIGPIPE);
+}
+
+/// Sets one signal's disposition back to the default. (Rust's start-up ignores SIGPIPE; every other one is as inherited.)
+pub fn default(signal: i32) {
+    // SAFETY: SIG_DFL needs no function.
+    unsafe { libc::signal(signal, libc::SIG_DFL) };
+}
+
+/// Waits for any signal (all must be blocked), at most `timeout`.
+///
+/// # Errors
+/// `EAGAIN` is reported as `Ok(None)`; there are no others with a valid time.
+pub fn wait(timeout: Option<Duration>) -> io::Result<Option<i32>> {
+    // SAFETY: the pointer is valid for writes.
+    let all = set(|s| unsafe {
+        libc::sigfillset(s);
+    });
+    loop {
+        let signal = match timeout {
+            // SAFETY: an initialised set; no information is asked for.
+            None => unsafe { libc::sigwaitinfo(&raw const all, std::ptr::null_mut()) },
+            Some(t) => {
+                let time = libc::timespec { tv_sec: t.as_secs() as _, tv_nsec: t.subsec_nanos() as _ };
+                // SAFETY: an initialised set and a valid time; no information is asked for.
+                unsafe { libc::sigtimedwait(&raw const all, std::ptr::null_mut(), &raw const time) }
+            }
+        };
+        if signal > 0 {
+            return Ok(Some(signal));
+        }
+        let error = io::Error::last_os_error();
+        match error.raw_os_error() {
+            Some(libc::EINTR) => {}
+            Some(libc::EAGAIN) => return Ok(None),
+            _ => return Err(error),
+        }
+    }
+}
+
+/// A descriptor that becomes readable when any signal is pending (all must be blocked); for `poll(2)`.
+///
+/// # Errors
+/// Those of `signalfd(2)`.
+pub fn descriptor() -> io::Result<std::os::fd::OwnedFd> {
+    use std::os::fd::FromRawFd;
+    // SAFETY: the pointer is valid for writes.
+    let all = set(|s| unsafe {
+        libc::sigfillset(s);
+    });
+    // SAFETY: an initialised set.
+    let fd = unsafe { libc::signalfd(-1, &raw const all, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: a new descriptor that nobody else knows.
+    Ok(unsafe { std::os::fd::OwnedFd::from_raw_fd(fd) })
+}
