@@ -1,7 +1,7 @@
 //! Images made from Debian's packages, once per checkout, as OCI layouts under `target/test-images`.
 
 use crate::proc::run;
-use crate::workspace;
+use crate::{workspace, world};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -17,7 +17,7 @@ fn build(name: &str, script: &str) -> PathBuf {
         let work = base.join(format!("{name}.work"));
         let _ = std::fs::remove_dir_all(&work);
         std::fs::create_dir(&work).expect("a work directory");
-        run(Command::new("bash").args(["-euc", script]).current_dir(&work), b"").ok();
+        world::on_host_network(|| run(Command::new("bash").args(["-euc", script]).current_dir(&work), b"")).ok();
         std::fs::rename(work.join("oci"), &done).expect("publish the layout");
         let _ = std::fs::remove_dir_all(&work);
     }
@@ -48,8 +48,13 @@ pub fn debian() -> PathBuf {
     build(
         "debian",
         r#"
-        mmdebstrap --quiet --variant=essential --include=ca-certificates bookworm base.tar 2>mmdebstrap.log \
-          || { cat mmdebstrap.log >&2; exit 1; }
+        # A mirror can be out of reach for a moment.
+        for pause in 5 20 60 0; do
+          mmdebstrap --quiet --variant=essential --include=ca-certificates --aptopt='Acquire::Retries "5"' \
+            bookworm base.tar 2>mmdebstrap.log && break
+          [ $pause != 0 ] || { cat mmdebstrap.log >&2; exit 1; }
+          sleep $pause
+        done
         umoci init --layout oci; umoci new --image oci:12
         umoci unpack --image oci:12 bundle
         tar -C bundle/rootfs --numeric-owner --exclude=./dev/* -xf base.tar

@@ -3,11 +3,33 @@
 
 use crate::proc::run;
 use std::cell::Cell;
+use std::fs::File;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
+
+/// The network namespace in which the first world of this process was made.
+static HOST_NETWORK: OnceLock<File> = OnceLock::new();
+
+/// Calls `action` where Debian's packages can be fetched, also from inside a world, which has no way out.
+///
+/// # Panics
+/// If `action` does, or the namespace cannot be entered.
+pub(crate) fn on_host_network<T: Send>(action: impl FnOnce() -> T + Send) -> T {
+    const CLONE_NEWNET: u64 = 0x4000_0000;
+    let enter = || {
+        if let Some(network) = HOST_NETWORK.get() {
+            sys::process::setns(network.as_fd(), CLONE_NEWNET).expect("enter the host's network namespace");
+        }
+        action()
+    };
+    // A thread of its own, because the caller's stays in its world.
+    std::thread::scope(|scope| scope.spawn(enter).join()).expect("no panic on the host's network")
+}
 
 thread_local! {
     static ENTERED: Cell<bool> = const { Cell::new(false) };
@@ -27,6 +49,8 @@ impl World {
     pub fn new() -> Self {
         assert!(rustix::process::geteuid().is_root(), "system tests run as root: sudo make test");
         assert!(!ENTERED.replace(true), "one world for a thread");
+        let network = File::open("/proc/thread-self/ns/net").expect("the network namespace of this thread");
+        let _ = HOST_NETWORK.set(network);
         sys::unshare::new_network_and_mount_namespace().expect("unshare");
         // A sysfs mounted inside shows this network namespace's devices; the cgroup mounts move over.
         let script = "mount --make-rprivate / && mkdir -p /tmp/.sampan-cg && mount -t tmpfs t /tmp/.sampan-cg \
