@@ -8,6 +8,7 @@ packages=(
   skopeo umoci docker-registry                # make, copy and serve images
   containernetworking-plugins nftables iproute2 iptables  # oracles and peers for the network
   busybox-static mmdebstrap                   # what images are made from
+  user-mode-linux                             # a machine with cgroup v2: scripts/machine-uml.sh
   strace hyperfine libseccomp-dev netcat-openbsd jq openssl apache2-utils
 )
 

@@ -106,7 +106,8 @@ fn podman_runs_it() {
     let parent = format!("--cgroup-parent=/{}", b.id);
     let run = |args: &[&str]| podman(&[&["run", "--rm", "--network=none", &parent], args].concat());
     let name = format!("{}-p", b.id);
-    assert_eq!(run(&["box", "sh", "-c", "echo hello; exit 42"]).1, "hello");
+    let hello = run(&["box", "sh", "-c", "echo hello; exit 42"]);
+    assert_eq!(hello.1, "hello", "{hello:?}");
     assert_eq!(run(&["box", "sh", "-c", "exit 42"]).0, Some(42));
     assert_eq!(run(&["box", "nosuch"]).0, Some(127));
     assert_eq!(run(&["box", "/etc"]).0, Some(126));
