@@ -9,6 +9,7 @@ packages=(
   containernetworking-plugins nftables iproute2 iptables  # oracles and peers for the network
   busybox-static mmdebstrap                   # what images are made from
   user-mode-linux                             # a machine with cgroup v2: scripts/machine-uml.sh
+  qemu-system-x86 cpio systemd dbus dbus-user-session uidmap  # one with Debian's kernel: scripts/machine-tcg.sh
   strace hyperfine libseccomp-dev netcat-openbsd jq openssl apache2-utils
 )
 
