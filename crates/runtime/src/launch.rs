@@ -19,7 +19,8 @@ use crate::channel::{Channel, Report};
 use crate::init::{self, Surroundings, transform};
 use crate::plan::{InitPlan, namespaces};
 use crate::state::{Container, Record, Status};
-use crate::{hooks, log};
+use crate::hooks::{self, Place};
+use crate::log;
 
 /// What the commands `create` and `run` were asked for.
 #[derive(Debug, Default)]
@@ -77,8 +78,13 @@ pub(crate) fn launch(request: Request, mut spec: Spec) -> Result<Launched> {
         Ok((pid, pidfd)) => Ok(Launched { container, pid, pidfd }),
         Err(error) => {
             undo.run();
+            // The specification: after a hook that failed, the container goes the way of a deleted one.
+            let stopped = hooks::is_failure(&error).then(|| container.state(Status::Stopped, 0).ok()).flatten();
             if let Err(second) = container.remove() {
                 log::warn(format_args!("{second}"));
+            }
+            if let (Some(state), Some(record)) = (stopped, &container.record) {
+                hooks::run_poststop(&record.hooks.poststop, &state);
             }
             Err(error)
         }
@@ -157,7 +163,12 @@ fn build(
         namespaces: plan.namespaces.all(),
         cgroup: Location::None,
         cgroup_made: Vec::new(),
-        hooks: Hooks { poststart: spec_hooks.poststart, poststop: spec_hooks.poststop, ..Default::default() },
+        hooks: Hooks {
+            start_container: plan.start_container.clone(),
+            poststart: spec_hooks.poststart,
+            poststop: spec_hooks.poststop,
+            ..Default::default()
+        },
         process: Process { args: Vec::new(), ..spec.process.unwrap_or_default() },
         seccomp: plan.seccomp.is_some(),
     };
@@ -167,18 +178,20 @@ fn build(
     undo.made = Some(made);
     container.store(record, plan.seccomp.as_ref())?;
     let gate = if request.gated { Some(container.make_gate()?) } else { None };
+    let tells = request.gated && !plan.start_container.is_empty();
+    let verdict = if tells { Some(container.make_verdict()?) } else { None };
     let entrance = location.entrance()?;
     let (ours, theirs) = Channel::pair()?;
     let needs_maps = plan.namespaces.create & namespaces::USER != 0;
-    let parent_hooks = [spec_hooks.prestart, spec_hooks.create_runtime].concat();
     let in_between = !plan.namespaces.join.is_empty() && plan.namespaces.has(namespaces::USER);
     let around = Surroundings {
         channel: theirs,
         cgroup_files: entrance.files,
         cgroup: location,
         gate,
+        verdict,
         console_socket: request.console,
-        parent_hooks: !parent_hooks.is_empty(),
+        parent_hooks: !spec_hooks.prestart.is_empty() || !spec_hooks.create_runtime.is_empty(),
         state: container.state(Status::Creating, 0)?,
         keep_fds: request.preserve_fds + listen_fds(),
         keyring: (!request.no_new_keyring).then(|| request.id.clone()),
@@ -231,7 +244,9 @@ fn build(
             }
             Report::RunHooks => {
                 container.store_init(pid)?;
-                hooks::run(&parent_hooks, &container.state(Status::Creating, pid)?)?;
+                let state = container.state(Status::Creating, pid)?;
+                hooks::run(hooks::PRESTART, &spec_hooks.prestart, &state, Place::Host)?;
+                hooks::run(hooks::CREATE_RUNTIME, &spec_hooks.create_runtime, &state, Place::Host)?;
                 ours.answer()?;
             }
             Report::Ready => break,

@@ -5,6 +5,7 @@
 //!        /state.json      Record: written once, before the process exists
 //!        /init            "pid start-time" of the first process: written once it exists
 //!        /exec.fifo       the gate; there until `start`
+//!        /start.fifo      the verdict of startContainer hooks, if there are any; there until `start`
 //!        /seccomp.bpf     the compiled filter, for exec
 //! ```
 //! Nothing is stored that the kernel knows: the status is looked up each time.
@@ -320,15 +321,19 @@ impl Container {
         self.directory.join("exec.fifo")
     }
 
+    /// The FIFO by which `start` learns what became of `startContainer` hooks.
+    pub(crate) fn verdict(&self) -> PathBuf {
+        self.directory.join("start.fifo")
+    }
+
     /// Makes the gate. Open for both directions, so that neither opening nor reading it ever sees an end.
     pub(crate) fn make_gate(&self) -> Result<OwnedFd> {
-        let path = self.gate();
-        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, Mode::from_raw_mode(0o600), 0)
-            .map_err(io)
-            .context(|| format!("make {}", path.display()))?;
-        rustix::fs::open(&path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
-            .map_err(io)
-            .context(|| format!("open {}", path.display()))
+        make_fifo(&self.gate())
+    }
+
+    /// Makes the way back. The process holds it open until it executes its program or fails.
+    pub(crate) fn make_verdict(&self) -> Result<OwnedFd> {
+        make_fifo(&self.verdict())
     }
 
     /// What hooks and `state` show.
@@ -357,6 +362,15 @@ impl Container {
         .or_else(|e| if e.kind() == ErrorKind::NotFound { Ok(()) } else { Err(e) })
         .context(|| format!("remove {}", self.directory.display()))
     }
+}
+
+fn make_fifo(path: &Path) -> Result<OwnedFd> {
+    rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, Mode::from_raw_mode(0o600), 0)
+        .map_err(io)
+        .context(|| format!("make {}", path.display()))?;
+    rustix::fs::open(path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
+        .map_err(io)
+        .context(|| format!("open {}", path.display()))
 }
 
 fn read_record(directory: &Path) -> Result<Option<Record>> {

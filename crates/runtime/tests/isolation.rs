@@ -4,7 +4,7 @@ mod common;
 
 use common::{bench, text};
 use oci::runtime::{
-    Device, DeviceRule, Hook, Hooks, IdMapping, Mount, Namespace, Rlimit, Seccomp, SyscallRule, TimeOffset,
+    Device, DeviceRule, IdMapping, Mount, Namespace, Rlimit, Seccomp, SyscallRule, TimeOffset,
 };
 
 fn mount(destination: &str, kind: &str, source: &str, options: &[&str]) -> Mount {
@@ -295,68 +295,6 @@ fn nothing_but_standard_descriptors_is_inherited() {
     drop(leak);
     // The last one is the listing itself.
     assert_eq!(out.split_whitespace().collect::<Vec<_>>(), ["0", "1", "2", "3"]);
-}
-
-#[test]
-fn hooks_run_in_order_and_place() {
-    let Some(mut b) = bench() else { return };
-    let log = b.directory.path().join("hooks");
-    let hook = |name: &str| Hook {
-        path: "/bin/sh".into(),
-        args: ["sh", "-c", &format!("(echo {name}; cat; echo; readlink /proc/self/ns/net) >> {}", log.display())]
-            .map(String::from)
-            .into(),
-        env: vec!["PATH=/usr/bin:/bin".into()],
-        timeout: Some(10),
-    };
-    b.spec.hooks = Some(Hooks {
-        prestart: vec![hook("prestart")],
-        create_runtime: vec![hook("createRuntime")],
-        create_container: vec![hook("createContainer")],
-        poststart: vec![hook("poststart")],
-        poststop: vec![hook("poststop")],
-        start_container: vec![Hook {
-            path: "/bin/sh".into(),
-            args: ["sh", "-c", "cat > /tmp/start"].map(String::from).into(),
-            env: vec!["PATH=/bin".into()],
-            timeout: None,
-        }],
-    });
-    b.spec.root.as_mut().expect("root").readonly = false;
-    b.spec.annotations = [("a".to_owned(), "b".to_owned())].into();
-    let out = b.output("cat /tmp/start");
-    assert!(out.contains("\"status\":\"created\"") && out.contains("\"annotations\":{\"a\":\"b\"}"), "{out}");
-    let text = std::fs::read_to_string(&log).expect("hooks ran");
-    let lines: Vec<&str> = text.lines().collect();
-    let names: Vec<&str> = lines.iter().step_by(3).copied().collect();
-    assert_eq!(names, ["prestart", "createRuntime", "createContainer", "poststart", "poststop"]);
-    let own = std::fs::read_link("/proc/self/ns/net").expect("ns").to_string_lossy().into_owned();
-    for (i, status) in [(0, "creating"), (1, "creating"), (2, "creating"), (3, "running"), (4, "stopped")] {
-        assert!(lines[3 * i + 1].contains(&format!("\"status\":\"{status}\"")), "{text}");
-        assert_eq!(lines[3 * i + 2] == own, i != 2, "only createContainer is inside: {text}");
-    }
-}
-
-#[test]
-fn a_failing_hook_stops_everything() {
-    let Some(mut b) = bench() else { return };
-    let bad = |script: &str, timeout| Hook {
-        path: "/bin/sh".into(),
-        args: ["sh", "-c", script].map(String::from).into(),
-        env: vec!["PATH=/usr/bin:/bin".into()],
-        timeout,
-    };
-    b.script("true");
-    b.spec.hooks = Some(Hooks { create_runtime: vec![bad("echo why >&2; exit 3", None)], ..Default::default() });
-    let error = b.failure();
-    assert!(
-        error.contains("error running hook #0") && error.contains("exit status: 3") && error.contains("why"),
-        "{error}"
-    );
-    b.spec.hooks = Some(Hooks { create_container: vec![bad("exit 4", None)], ..Default::default() });
-    assert!(b.failure().contains("exit status: 4"));
-    b.spec.hooks = Some(Hooks { prestart: vec![bad("exec sleep 60", Some(1))], ..Default::default() });
-    assert!(b.failure().contains("no end after 1 seconds"));
 }
 
 #[test]

@@ -97,6 +97,27 @@ pub fn set_io_priority(class: u16, level: u16) -> io::Result<()> {
     check(unsafe { libc::syscall(libc::SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, value) } as i32)
 }
 
+/// Restricts a process (0 is the caller) to the processors whose bits are set, the lowest first.
+///
+/// # Errors
+/// Those of `sched_setaffinity(2)`; `EINVAL` where none of them is one that the process may use.
+pub fn set_cpu_affinity(pid: i32, mask: &[u64]) -> io::Result<()> {
+    // SAFETY: the mask is as long as the call is told.
+    check(unsafe { libc::syscall(libc::SYS_sched_setaffinity, pid, size_of_val(mask), mask.as_ptr()) } as i32)
+}
+
+/// Sets the memory policy of the caller (`MPOL_*` mode with flags) for the nodes whose bits are set, the lowest first.
+///
+/// # Errors
+/// Those of `set_mempolicy(2)`.
+pub fn set_memory_policy(mode: u32, nodes: &[u64]) -> io::Result<()> {
+    // The kernel takes the number of bits to be one too many.
+    let bits = if nodes.is_empty() { 0 } else { nodes.len() * 64 + 1 };
+    let pointer = if nodes.is_empty() { std::ptr::null() } else { nodes.as_ptr() };
+    // SAFETY: the kernel reads as many whole words as hold one bit less than it is told: those of the slice.
+    check(unsafe { libc::syscall(libc::SYS_set_mempolicy, mode, pointer, bits) } as i32)
+}
+
 /// Sends a signal by number.
 ///
 /// # Errors

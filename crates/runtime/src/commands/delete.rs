@@ -48,7 +48,7 @@ fn run(global: &Global, args: &Args) -> Result<i32, Failure> {
 }
 
 /// Kills the first process and waits, bounded, for its end.
-fn end_init(container: &Container) -> Result<()> {
+pub(super) fn end_init(container: &Container) -> Result<()> {
     let Some((pid, handle)) = container.init() else { return Ok(()) };
     // Not running any more is what is wanted.
     let _ = sys::process::pidfd_kill(handle.as_fd(), 9);
@@ -75,7 +75,7 @@ pub(super) fn destroy(container: &Container) -> Result<()> {
     cgroups::remove_made(&record.cgroup_made);
     let state = container.state(Status::Stopped, 0)?;
     let removed = container.remove();
-    hooks::run_all(&record.hooks.poststop, &state);
+    hooks::run_poststop(&record.hooks.poststop, &state);
     if result.is_ok() {
         result = removed;
     }

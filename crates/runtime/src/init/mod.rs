@@ -26,7 +26,7 @@ use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 
 use crate::cgroups::Location;
 use crate::channel::{Channel, Report};
-use crate::hooks;
+use crate::hooks::{self, Place};
 use crate::plan::mounts::{MS_PRIVATE, MS_REC, MS_SHARED, MS_SLAVE, MS_UNBINDABLE};
 use crate::plan::{InitPlan, c_path, namespaces};
 use root::Root;
@@ -39,6 +39,8 @@ pub(crate) struct Surroundings {
     pub(crate) cgroup: Location,
     /// The FIFO that `start` writes to; absent for `run`.
     pub(crate) gate: Option<OwnedFd>,
+    /// Where `start` hears that a `startContainer` hook failed; closed by the program's execution otherwise.
+    pub(crate) verdict: Option<OwnedFd>,
     pub(crate) console_socket: Option<OwnedFd>,
     /// Whether the parent has hooks to run.
     pub(crate) parent_hooks: bool,
@@ -148,7 +150,12 @@ fn prepare(plan: &mut InitPlan, around: &Surroundings, opened: Option<Opened>) -
     if around.parent_hooks {
         around.channel.ask(&Report::RunHooks)?;
     }
-    hooks::run(&plan.create_container, &around.state)?;
+    if !plan.create_container.is_empty() {
+        // As under runc: they start in the rootfs, and are told the process id that the container sees.
+        rustix::process::fchdir(root.as_fd() as BorrowedFd<'_>).map_err(io).context(|| "chdir to the rootfs")?;
+        let state = State { pid: own_pid(), ..around.state.clone() };
+        hooks::run(hooks::CREATE_CONTAINER, &plan.create_container, &state, Place::Container(&plan.process.env))?;
+    }
     let terminal = open_terminal(plan, around, &root)?;
     paths::sysctl(&plan.sysctl)?;
     if !in_user_namespace {
@@ -188,13 +195,27 @@ fn prepare(plan: &mut InitPlan, around: &Surroundings, opened: Option<Opened>) -
     around.channel.report(&Report::Ready)?;
     if let Some(gate) = &around.gate {
         wait_for_start(gate)?;
-        let state = State { status: "created".into(), ..around.state.clone() };
-        hooks::run(&plan.start_container, &state)?;
-    } else if !plan.start_container.is_empty() {
-        let state = State { status: "created".into(), ..around.state.clone() };
-        hooks::run(&plan.start_container, &state)?;
+    }
+    if !plan.start_container.is_empty() {
+        start_hooks(plan, around)?;
     }
     Ok(program)
+}
+
+fn own_pid() -> i32 {
+    rustix::process::getpid().as_raw_nonzero().get()
+}
+
+fn start_hooks(plan: &InitPlan, around: &Surroundings) -> Result<()> {
+    let state = State { status: "created".into(), pid: own_pid(), ..around.state.clone() };
+    let place = Place::Container(&plan.process.env);
+    hooks::run(hooks::START_CONTAINER, &plan.start_container, &state, place).inspect_err(|error| {
+        if let Some(verdict) = &around.verdict {
+            // Shorter than a pipe's atomic write. Without a reader `start` has been killed, and nobody wants to know.
+            let text = error.to_string();
+            let _ = rustix::io::write(verdict, &text.as_bytes()[..text.len().min(4096)]);
+        }
+    })
 }
 
 fn enter_namespaces(plan: &InitPlan, around: &Surroundings) -> Result<()> {

@@ -13,13 +13,14 @@ use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::path::{Path, PathBuf};
 
-use oci::runtime::{Hook, Linux, Spec};
+use oci::runtime::{Hook, Hooks, Linux, Spec};
 use oci::{Context, Error, Result};
 
 use mounts::PlannedMount;
 use namespaces::Namespaces;
 use process::ProcessPlan;
 
+use crate::hooks::KINDS;
 use crate::seccomp::Filter;
 
 /// What the new process carries out, in this order of fields.
@@ -142,23 +143,7 @@ impl InitPlan {
                 .collect()
         };
         let hooks = spec.hooks.clone().unwrap_or_default();
-        for (name, list) in [
-            ("prestart", &hooks.prestart),
-            ("createRuntime", &hooks.create_runtime),
-            ("createContainer", &hooks.create_container),
-            ("startContainer", &hooks.start_container),
-            ("poststart", &hooks.poststart),
-            ("poststop", &hooks.poststop),
-        ] {
-            for hook in list {
-                if !hook.path.is_absolute() {
-                    return Err(Error::invalid(format!("hooks.{name}: path {} must be absolute", hook.path.display())));
-                }
-                if hook.timeout.is_some_and(|t| t <= 0) {
-                    return Err(Error::invalid(format!("hooks.{name}: the timeout must be more than 0 seconds")));
-                }
-            }
-        }
+        check_hooks(&hooks)?;
         Ok(Self {
             rootfs,
             root_propagation: propagation,
@@ -340,6 +325,33 @@ fn sysctl(
         list.push((path, value.clone()));
     }
     Ok(list)
+}
+
+/// What can be said of hooks before any of them is called.
+fn check_hooks(hooks: &Hooks) -> Result<()> {
+    let lists = [
+        &hooks.prestart,
+        &hooks.create_runtime,
+        &hooks.create_container,
+        &hooks.start_container,
+        &hooks.poststart,
+        &hooks.poststop,
+    ];
+    for (kind, list) in KINDS.into_iter().zip(lists) {
+        for (index, hook) in list.iter().enumerate() {
+            let wrong = |what: String| Err(Error::invalid(format!("hooks.{kind}[{index}].{what}")));
+            if !hook.path.is_absolute() {
+                return wrong(format!("path: {:?} must be an absolute path", hook.path));
+            }
+            if let Some(timeout) = hook.timeout.filter(|t| *t <= 0) {
+                return wrong(format!("timeout: {timeout} must be more than 0 seconds"));
+            }
+            if let Some(entry) = hook.env.iter().find(|e| e.find('=').is_none_or(|at| at == 0)) {
+                return wrong(format!("env: {entry:?} is not NAME=value"));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// A C string of a path.
