@@ -16,11 +16,11 @@ use sys::clone::{Fork, Forked};
 
 use crate::cgroups::{self, Location};
 use crate::channel::{Channel, Report};
+use crate::hooks::{self, Place};
 use crate::init::{self, Surroundings, transform};
+use crate::log;
 use crate::plan::{InitPlan, namespaces};
 use crate::state::{Container, Record, Status};
-use crate::hooks::{self, Place};
-use crate::log;
 
 /// What the commands `create` and `run` were asked for.
 #[derive(Debug, Default)]

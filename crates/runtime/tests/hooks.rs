@@ -58,9 +58,7 @@ fn hooks_run_in_order_and_place() {
     let out = b.started("cat /tmp/start; readlink /proc/self/ns/net; exec sleep 100").id.clone();
     let id = b.id.clone();
     assert_eq!(out, id);
-    b.until("output", || {
-        std::fs::read_to_string(b.directory.path().join("out")).is_ok_and(|t| t.lines().count() == 4)
-    });
+    b.until("output", || std::fs::read_to_string(b.directory.path().join("out")).is_ok_and(|t| t.lines().count() == 4));
     let pid = b.pid();
     let bundle = b.bundle();
     let inner_net = std::fs::read_link(format!("/proc/{pid}/ns/net")).expect("ns").to_string_lossy().into_owned();
@@ -203,10 +201,8 @@ fn start_tells_of_its_hooks() {
 #[test]
 fn hooks_after_the_end_cannot_stop_it() {
     let Some(mut b) = bench() else { return };
-    b.spec.hooks = Some(Hooks {
-        poststop: vec![hook("echo why >&2; exit 3"), noting(&b, "echo second")],
-        ..Default::default()
-    });
+    b.spec.hooks =
+        Some(Hooks { poststop: vec![hook("echo why >&2; exit 3"), noting(&b, "echo second")], ..Default::default() });
     let output = b.script("exit 7").run();
     assert_eq!(output.status.code(), Some(7));
     let log = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -245,8 +241,7 @@ fn wrong_hooks_are_refused_before_anything_is_made() {
     ];
     for (wrong, words) in cases {
         let first = noting(&b, "echo called");
-        b.spec.hooks =
-            Some(Hooks { prestart: vec![first], poststop: vec![hook("true"), wrong], ..Default::default() });
+        b.spec.hooks = Some(Hooks { prestart: vec![first], poststop: vec![hook("true"), wrong], ..Default::default() });
         let error = b.failure();
         assert!(error.contains(words), "{error}");
         assert_eq!(noted(&b), "");
@@ -254,8 +249,5 @@ fn wrong_hooks_are_refused_before_anything_is_made() {
     b.spec.hooks =
         Some(Hooks { prestart: vec![Hook { path: "/no/such".into(), ..Default::default() }], ..Default::default() });
     let error = b.failure();
-    assert!(
-        error.contains("error running prestart hook #0: fork/exec /no/such: no such file or directory"),
-        "{error}"
-    );
+    assert!(error.contains("error running prestart hook #0: fork/exec /no/such: no such file or directory"), "{error}");
 }

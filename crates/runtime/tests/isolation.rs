@@ -3,9 +3,7 @@
 mod common;
 
 use common::{bench, text};
-use oci::runtime::{
-    Device, DeviceRule, IdMapping, Mount, Namespace, Rlimit, Seccomp, SyscallRule, TimeOffset,
-};
+use oci::runtime::{Device, DeviceRule, IdMapping, Mount, Namespace, Rlimit, Seccomp, SyscallRule, TimeOffset};
 
 fn mount(destination: &str, kind: &str, source: &str, options: &[&str]) -> Mount {
     Mount {

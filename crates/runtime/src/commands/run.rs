@@ -60,7 +60,8 @@ fn attempt(global: &Global, args: &Args) -> Result<i32> {
     let Launched { container, pid, pidfd } = launched;
     let poststart = container.record()?.hooks.poststart.clone();
     if !poststart.is_empty()
-        && let Err(error) = hooks::run(hooks::POSTSTART, &poststart, &container.state(Status::Running, pid)?, hooks::Place::Host)
+        && let Err(error) =
+            hooks::run(hooks::POSTSTART, &poststart, &container.state(Status::Running, pid)?, hooks::Place::Host)
     {
         launch::end(&pidfd);
         destroy(&container)?;
