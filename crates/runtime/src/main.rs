@@ -1,5 +1,5 @@
 //! The program `sampan-runtime`.
 
-fn main() {
-    std::process::exit(runtime::main());
-}
+#![no_main]
+
+sys::program!(runtime::main);

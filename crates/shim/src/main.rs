@@ -1,13 +1,15 @@
 //! `containerd-shim-sampan-v2`: parse, pick the action, print one error.
 
-use std::process::ExitCode;
+#![no_main]
 
-fn main() -> ExitCode {
+sys::program!(run);
+
+fn run() -> i32 {
     match shim::server::main(std::env::args_os().skip(1)) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => 0,
         Err(error) => {
             eprintln!("containerd-shim-sampan-v2: {error}");
-            ExitCode::FAILURE
+            1
         }
     }
 }
