@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use oci::{Context, Error, Result};
 
-use crate::{commands, guard, log};
+use crate::{commands, descriptors, guard, log};
 
 /// One option of a command.
 #[derive(Debug, Clone, Copy)]
@@ -198,6 +198,9 @@ fn dispatch(words: &[String]) -> Result<i32, Failure> {
     let arguments = Args::parse(rest, command.flags, command.command_after)?;
     if command.makes {
         guard::protect()?;
+        let status: Option<i32> = arguments.number("status-fd")?;
+        // An added process gets no sockets of a service manager, as runc has it.
+        descriptors::close_others(name != "exec", arguments.number("preserve-fds")?.unwrap_or(0), status.as_slice())?;
     }
     let global = Global { root: root_directory(args.get("root"))? };
     (command.run)(&global, &arguments)

@@ -111,6 +111,8 @@ fn state_text(state: &State) -> Result<Vec<u8>> {
 }
 
 fn one(hook: &Hook, state: &[u8], bundle: &Path, place: Place<'_>) -> Result<()> {
+    // What the caller or this program has open is not a hook's.
+    crate::init::transform::seal_descriptors(0)?;
     let mut command = Command::new(&hook.path);
     if let [name, rest @ ..] = hook.args.as_slice() {
         command.arg0(name).args(rest);

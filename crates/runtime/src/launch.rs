@@ -6,8 +6,9 @@
 //! Whatever fails, everything made so far is taken back.
 
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use oci::runtime::{Hooks, Linux, Process, Spec, VERSION};
@@ -16,6 +17,7 @@ use sys::clone::{Fork, Forked};
 
 use crate::cgroups::{self, Location};
 use crate::channel::{Channel, Report};
+use crate::descriptors;
 use crate::hooks::{self, Place};
 use crate::init::{self, Surroundings, transform};
 use crate::log;
@@ -33,7 +35,6 @@ pub(crate) struct Request {
     pub(crate) pid_file: Option<PathBuf>,
     pub(crate) no_pivot: bool,
     pub(crate) no_new_keyring: bool,
-    pub(crate) preserve_fds: u32,
     /// Whether the process waits for `start`.
     pub(crate) gated: bool,
 }
@@ -51,7 +52,9 @@ const MAX_CONFIG: u64 = 16 << 20;
 /// Reads `config.json` of a bundle.
 pub(crate) fn read_spec(bundle: &Path) -> Result<Spec> {
     let path = bundle.join("config.json");
-    let file = File::open(&path).map_err(|e| {
+    // Where it is a FIFO, this must not wait for a writer.
+    let flags = rustix::fs::OFlags::NONBLOCK.bits() as i32;
+    let file = File::options().read(true).custom_flags(flags).open(&path).map_err(|e| {
         if e.kind() == std::io::ErrorKind::NotFound {
             Error::not_found(format!("JSON specification file {} not found", path.display()))
         } else {
@@ -68,7 +71,7 @@ pub(crate) fn read_spec(bundle: &Path) -> Result<Spec> {
 
 /// Launches. On failure nothing is left.
 pub(crate) fn launch(request: Request, mut spec: Spec) -> Result<Launched> {
-    add_sockets(&mut spec, request.preserve_fds)?;
+    add_sockets(&mut spec);
     let plan = InitPlan::from_spec(&spec, &request.bundle)?;
     let linux = spec.linux.take().unwrap_or_default();
     let location = Location::find(&request.id, linux.cgroups_path.as_deref())?;
@@ -126,18 +129,11 @@ pub(crate) fn end(process: &OwnedFd) {
 }
 
 /// Sockets that a service manager handed to the runtime go on to the program, as runc does it.
-fn add_sockets(spec: &mut Spec, preserve: u32) -> Result<()> {
-    if let (Ok(count), Some(process)) = (std::env::var("LISTEN_FDS"), spec.process.as_mut()) {
+fn add_sockets(spec: &mut Spec) {
+    if let (Some(count), Some(process)) = (descriptors::listen_fds(), spec.process.as_mut()) {
         process.env.push(format!("LISTEN_FDS={count}"));
         process.env.push("LISTEN_PID=1".into());
     }
-    for fd in 3..3 + preserve {
-        let path = format!("/proc/self/fd/{fd}");
-        fs::symlink_metadata(&path).map_err(|_| {
-            Error::invalid(format!("please check that preserved-fd {} of {preserve} is present", fd - 3))
-        })?;
-    }
-    Ok(())
 }
 
 fn build(
@@ -184,6 +180,7 @@ fn build(
     let (ours, theirs) = Channel::pair()?;
     let needs_maps = plan.namespaces.create & namespaces::USER != 0;
     let in_between = !plan.namespaces.join.is_empty() && plan.namespaces.has(namespaces::USER);
+    let root = rustix::process::geteuid().is_root();
     let around = Surroundings {
         channel: theirs,
         cgroup_files: entrance.files,
@@ -193,7 +190,7 @@ fn build(
         console_socket: request.console,
         parent_hooks: !spec_hooks.prestart.is_empty() || !spec_hooks.create_runtime.is_empty(),
         state: container.state(Status::Creating, 0)?,
-        keep_fds: request.preserve_fds + listen_fds(),
+        keep_fds: descriptors::kept(),
         keyring: (!request.no_new_keyring).then(|| request.id.clone()),
         no_pivot: request.no_pivot,
         opened: if plan.namespaces.has(namespaces::USER) && rustix::process::geteuid().is_root() {
@@ -201,9 +198,17 @@ fn build(
         } else {
             None // an unprivileged user's process has all the rights that its maker has
         },
+        unprivileged: !root,
+        hide: !plan.namespaces.join.is_empty(),
         join_here: !in_between,
     };
-    let limits = (plan.process.rlimits.clone(), plan.process.oom_score_adj);
+    if around.hide && root {
+        // Before the process exists: it may be born in sight of another container's processes. A user's processes do it
+        // themselves, once the user's files that map ids are written.
+        transform::hide()?;
+    }
+    // A user's process has set its score itself.
+    let limits = (plan.process.rlimits.clone(), plan.process.oom_score_adj.filter(|_| root));
     let time = TimeOffsets::enter(&linux, &plan)?;
     let (mut pid, mut pidfd, ours) = fork(plan, around, entrance.born_in, in_between, ours, container)?;
     time.leave()?;
@@ -225,12 +230,16 @@ fn build(
         if pid == 0 && !matches!(report, Report::Pid(_)) {
             // Sent by two processes, so they can arrive in either order.
             let Some(Report::Pid(number)) = ours.next()? else { return Err(died(&pidfd)) };
-            (pid, pidfd) = adopt(number, pidfd, undo)?;
+            (pid, pidfd) = (number, adopt(number, &pidfd)?);
+            undo.process = Some(pidfd.as_fd().try_clone_to_owned()?);
             waiting = Some(report);
             continue;
         }
         match report {
-            Report::Pid(number) => (pid, pidfd) = adopt(number, pidfd, undo)?,
+            Report::Pid(number) => {
+                (pid, pidfd) = (number, adopt(number, &pidfd)?);
+                undo.process = Some(pidfd.as_fd().try_clone_to_owned()?);
+            }
             Report::MapIds => {
                 if needs_maps {
                     map_ids(pid, &linux.uid_mappings, &linux.gid_mappings)?;
@@ -265,13 +274,8 @@ fn build(
     Ok((pid, pidfd))
 }
 
-/// Number of sockets that `LISTEN_FDS` announces.
-pub(crate) fn listen_fds() -> u32 {
-    std::env::var("LISTEN_FDS").ok().and_then(|n| n.parse().ok()).filter(|n| *n <= 1024).unwrap_or(0)
-}
-
-/// Takes over the container's process from the one in between.
-fn adopt(pid: i32, between: OwnedFd, undo: &mut Undo) -> Result<(i32, OwnedFd)> {
+/// Takes over a process from the one in between, which has made it and ends.
+pub(crate) fn adopt(pid: i32, between: &OwnedFd) -> Result<OwnedFd> {
     let raw = rustix::process::Pid::from_raw(pid).ok_or_else(|| Error::internal("process id 0"))?;
     // It is this process's child, so the id stays valid until it is reaped here.
     let pidfd = rustix::process::pidfd_open(raw, rustix::process::PidfdFlags::empty())
@@ -281,8 +285,7 @@ fn adopt(pid: i32, between: OwnedFd, undo: &mut Undo) -> Result<(i32, OwnedFd)> 
         rustix::process::WaitId::PidFd(between.as_fd()),
         rustix::process::WaitIdOptions::EXITED,
     );
-    undo.process = Some(pidfd.as_fd().try_clone_to_owned()?);
-    Ok((pid, pidfd))
+    Ok(pidfd)
 }
 
 /// Why the line went dead: the process said nothing, so something killed it.
@@ -358,8 +361,8 @@ fn fork(
             Ok((pid, pidfd, ours))
         }
         Forked::Child => {
-            // Or the child would never see the end of the line.
-            drop(ours);
+            // The child would never see the end of the line; and nothing that leads to the host stays open.
+            drop((ours, born_in));
             container.drop_inherited_lock();
             if in_between { between(plan, around, flags) } else { init::run(plan, around) }
         }
@@ -368,9 +371,16 @@ fn fork(
 
 /// The process in between: it joins namespaces by path and makes the container's process from there, because a
 /// process in a new user namespace could not join those of its parent.
-fn between(plan: InitPlan, around: Surroundings, flags: u64) -> ! {
+fn between(plan: InitPlan, mut around: Surroundings, flags: u64) -> ! {
     let result = (|| {
-        transform::enter_cgroups(&around.cgroup_files)?;
+        transform::enter_cgroups(std::mem::take(&mut around.cgroup_files))?;
+        if around.unprivileged {
+            // Afterwards the file belongs to root alone.
+            transform::set_oom_score("self", plan.process.oom_score_adj)?;
+            if plan.namespaces.create & namespaces::USER == 0 {
+                transform::hide()?;
+            }
+        }
         for join in &plan.namespaces.join {
             sys::process::setns(join.file.as_fd(), join.bit).context(|| format!("join the {} namespace", join.name))?;
         }
@@ -380,7 +390,7 @@ fn between(plan: InitPlan, around: Surroundings, flags: u64) -> ! {
             .context(|| format!("clone with namespaces {flags:#x}"))
     })();
     match result {
-        Ok(Forked::Child) => init::run(plan, Surroundings { cgroup_files: Vec::new(), ..around }),
+        Ok(Forked::Child) => init::run(plan, around),
         Ok(Forked::Parent { pid, .. }) => {
             let code = i32::from(around.channel.report(&Report::Pid(pid)).is_err());
             sys::process::exit_now(code)
@@ -414,7 +424,14 @@ pub(crate) fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
     let mut hidden = std::ffi::OsString::from(".");
     hidden.push(name);
     let temporary = path.with_file_name(hidden);
-    fs::write(&temporary, pid.to_string())
+    // In a directory that others can write to, the name may be there already as a link to something of root's.
+    let create = || File::options().write(true).create_new(true).open(&temporary);
+    create()
+        .or_else(|error| match error.kind() {
+            std::io::ErrorKind::AlreadyExists => fs::remove_file(&temporary).and_then(|()| create()),
+            _ => Err(error),
+        })
+        .and_then(|mut file| file.write_all(pid.to_string().as_bytes()))
         .and_then(|()| fs::rename(&temporary, path))
         .context(|| format!("write pid file {}", path.display()))
 }

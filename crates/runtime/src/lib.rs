@@ -15,6 +15,7 @@
 //! | [`seccomp`] | policies to BPF |
 //! | [`hooks`] | programs called along the way |
 //! | [`foreground`] | waiting for a process: signals, terminal |
+//! | [`descriptors`] | what the caller has left open |
 //! | [`guard`] | the program's own file, out of a container's reach |
 
 mod capabilities;
@@ -22,6 +23,7 @@ mod cgroups;
 mod channel;
 mod cli;
 mod commands;
+mod descriptors;
 mod foreground;
 mod guard;
 mod hooks;

@@ -5,6 +5,8 @@
 use std::fmt::{self, Write as _};
 use std::fs::File;
 use std::io::Write as _;
+use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::OnceLock;
 
@@ -31,6 +33,8 @@ pub(crate) fn init(path: Option<&Path>, format: Option<&str>, debug: bool) -> Re
             File::options()
                 .append(true)
                 .create(true)
+                // What is in it is the caller's and root's alone to change.
+                .mode(0o644)
                 .open(path)
                 .context(|| format!("open log file {}", path.display()))?,
         ),
@@ -38,6 +42,11 @@ pub(crate) fn init(path: Option<&Path>, format: Option<&str>, debug: bool) -> Re
     // Only `main` calls this, once; a second call would be ignored.
     let _ = LOG.set(Log { file, json, debug });
     Ok(())
+}
+
+/// The number of the log file's descriptor.
+pub(crate) fn descriptor() -> Option<RawFd> {
+    LOG.get().and_then(|l| l.file.as_ref()).map(AsRawFd::as_raw_fd)
 }
 
 /// Something that is worth knowing and does not stop the command.

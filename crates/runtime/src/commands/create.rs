@@ -57,7 +57,6 @@ pub(super) fn request(global: &Global, args: &Args, command: &str) -> Result<Req
         pid_file: args.get("pid-file").filter(|p| !p.is_empty()).map(PathBuf::from),
         no_pivot: args.on("no-pivot"),
         no_new_keyring: args.on("no-new-keyring"),
-        preserve_fds: args.number("preserve-fds")?.unwrap_or(0),
         ..Default::default()
     })
 }

@@ -14,8 +14,10 @@ use crate::capabilities;
 use crate::cgroups::Location;
 use crate::channel::{Channel, Report};
 use crate::cli::{self, Args, Failure, Flag, Global, switch, value};
+use crate::descriptors;
 use crate::foreground;
 use crate::init::join::{self, JoinPlan};
+use crate::init::transform;
 use crate::launch;
 use crate::plan::namespaces;
 use crate::plan::process::ProcessPlan;
@@ -87,8 +89,8 @@ fn exec(global: &Global, args: &Args) -> Result<i32> {
     if !detached {
         let _ = sys::signal::block_all();
     }
-    let (pid, pidfd) = add(&container, &process, console, args.number("preserve-fds")?.unwrap_or(0))
-        .map_err(|e| e.prefixed("unable to start container process"))?;
+    let (pid, pidfd) =
+        add(&container, &process, console).map_err(|e| e.prefixed("unable to start container process"))?;
     if let Some(path) = args.get("pid-file").filter(|p| !p.is_empty())
         && let Err(error) = launch::write_pid_file(&PathBuf::from(path), pid)
     {
@@ -150,10 +152,13 @@ fn process(args: &Args, own: &Process, command: &[String]) -> Result<Process> {
                 set.push(name.clone());
             }
         }
-        // Ambient, so that a process that is not root keeps it; that needs it inheritable.
-        for set in [&mut sets.inheritable, &mut sets.ambient] {
-            if !set.contains(name) {
-                set.push(name.clone());
+        // Never inheritable where the container's are not: a file with inheritable capabilities would give them to
+        // users who should have none (CVE-2022-29162). Ambient ones need both.
+        if !sets.inheritable.is_empty() {
+            for set in [&mut sets.inheritable, &mut sets.ambient] {
+                if !set.contains(name) {
+                    set.push(name.clone());
+                }
             }
         }
     }
@@ -173,31 +178,34 @@ fn read_process(path: &Path) -> Result<Process> {
 }
 
 /// Makes the process and waits until its program runs.
-fn add(container: &Container, process: &Process, console: Option<OwnedFd>, keep_fds: u32) -> Result<(i32, OwnedFd)> {
+fn add(container: &Container, process: &Process, console: Option<OwnedFd>) -> Result<(i32, OwnedFd)> {
     let record = container.record()?;
     let Some((init, target)) = container.init() else {
         return Err(Error::conflict("cannot exec in a stopped container"));
     };
     let process = ProcessPlan::from_spec(process)?;
-    for fd in 3..3 + keep_fds {
-        std::fs::symlink_metadata(format!("/proc/self/fd/{fd}")).map_err(|_| {
-            Error::invalid(format!("please check that preserved-fd {} of {keep_fds} is present", fd - 3))
-        })?;
-    }
     let entrance = record.cgroup.entrance()?;
     let (ours, theirs) = Channel::pair()?;
+    // A user may join the PID namespace only from inside the user namespace: a process in between does both.
+    let in_between = record.namespaces & namespaces::USER != 0
+        && record.namespaces & namespaces::PID != 0
+        && !rustix::process::geteuid().is_root();
     let plan = JoinPlan {
-        target: target.try_clone()?,
-        namespaces: record.namespaces & !namespaces::PID,
+        target: Some(target.try_clone()?),
+        namespaces: if in_between { record.namespaces } else { record.namespaces & !namespaces::PID },
         seccomp: container.filter()?,
         process,
         cgroup_files: entrance.files,
         channel: theirs,
         console_socket: console,
-        keep_fds,
+        keep_fds: descriptors::kept(),
         keyring: Some(record.id.clone()),
     };
-    if record.namespaces & namespaces::PID != 0 {
+    if rustix::process::geteuid().is_root() {
+        // Before the process exists: from its birth on it can be seen in the container's PID namespace.
+        transform::hide()?;
+    }
+    if record.namespaces & namespaces::PID != 0 && !in_between {
         // Only children are affected, and the one child is meant.
         sys::process::setns(target.as_fd(), namespaces::PID).context(|| "join the container's pid namespace")?;
     }
@@ -212,15 +220,17 @@ fn add(container: &Container, process: &Process, console: Option<OwnedFd>, keep_
     };
     match forked.context(|| "clone")? {
         Forked::Child => {
-            drop(ours);
-            join::run(plan)
+            // Nothing that leads to the host is open while the process is inside.
+            drop((ours, target, entrance.born_in));
+            if in_between { join::run_in_between(plan) } else { join::run(plan) }
         }
         Forked::Parent { pid, pidfd } => {
             drop(plan);
-            match follow(&ours) {
-                Ok(()) => Ok((pid, pidfd)),
+            let mut process = (pid, pidfd);
+            match follow(&ours, &mut process, in_between) {
+                Ok(()) => Ok(process),
                 Err(error) => {
-                    launch::end(&pidfd);
+                    launch::end(&process.1);
                     Err(error)
                 }
             }
@@ -228,20 +238,28 @@ fn add(container: &Container, process: &Process, console: Option<OwnedFd>, keep_
     }
 }
 
-/// Waits for "ready" and then for the end of the line: the program runs.
-fn follow(channel: &Channel) -> Result<()> {
-    match channel.next()? {
-        Some(Report::Ready) => {}
-        Some(other) => return Err(Error::internal(format!("unexpected report {other:?}"))),
-        None => {
-            return Err(Error::internal(
-                "the process was killed before the program was executed; is the memory limit too low (OOM)?",
-            ));
+/// Waits for "ready" and then for the end of the line: the program runs. With a process in between, the process that
+/// counts is the one that it makes.
+fn follow(channel: &Channel, process: &mut (i32, OwnedFd), in_between: bool) -> Result<()> {
+    let mut ready = false;
+    let mut adopted = !in_between;
+    loop {
+        // Sent by two processes, so they can arrive in either order.
+        match channel.next()? {
+            Some(Report::Ready) if !ready => ready = true,
+            Some(Report::Pid(pid)) if !adopted => {
+                let handle = launch::adopt(pid, &process.1)?;
+                *process = (pid, handle);
+                adopted = true;
+            }
+            Some(other) => return Err(Error::internal(format!("unexpected report {other:?}"))),
+            None if ready && adopted => return Ok(()),
+            None => {
+                return Err(Error::internal(
+                    "the process was killed before the program was executed; is the memory limit too low (OOM)?",
+                ));
+            }
         }
-    }
-    match channel.next()? {
-        None => Ok(()),
-        Some(other) => Err(Error::internal(format!("unexpected report {other:?}"))),
     }
 }
 

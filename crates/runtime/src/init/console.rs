@@ -5,7 +5,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use oci::{Context, Error, Result};
-use rustix::fs::{Mode, OFlags, openat, statat};
+use rustix::fs::{FileType, Mode, OFlags, fstat, openat, statat};
 use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt};
@@ -49,6 +49,11 @@ pub(crate) fn mount_console(root: &Root, slave: BorrowedFd<'_>) -> Result<()> {
     }
     .map_err(io)
     .context(|| "make /dev/console")?;
+    // Nor may the terminal be put on anything else that the image calls so (CVE-2025-52565, CVE-2026-88264).
+    let kind = FileType::from_raw_mode(fstat(&target).map_err(io)?.st_mode);
+    if !kind.is_file() && !kind.is_char_device() {
+        return Err(Error::permission_denied("/dev/console in the container is neither a file nor a device"));
+    }
     rustix::mount::mount_bind(proc_path(slave), proc_path(target.as_fd()))
         .map_err(io)
         .context(|| "mount the terminal on /dev/console")

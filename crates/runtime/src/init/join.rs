@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use oci::{Context, Error, Result};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
+use sys::clone::{Fork, Forked};
 
 use super::root::Root;
 use super::{console, new_keyring, transform};
@@ -16,8 +17,8 @@ use crate::seccomp::Filter;
 
 /// Everything the new process needs; all of it opened and checked before the fork.
 pub(crate) struct JoinPlan {
-    /// The container's first process.
-    pub(crate) target: OwnedFd,
+    /// The container's first process; nothing once its namespaces are entered.
+    pub(crate) target: Option<OwnedFd>,
     /// Namespaces to enter (`CLONE_NEW*`), without those that the fork has entered.
     pub(crate) namespaces: u64,
     pub(crate) process: ProcessPlan,
@@ -43,17 +44,50 @@ pub(crate) fn run(mut plan: JoinPlan) -> ! {
     sys::process::exit_now(1)
 }
 
-fn prepare(plan: &mut JoinPlan) -> Result<std::ffi::CString> {
-    transform::enter_cgroups(&plan.cgroup_files)?;
+/// The last steps outside of the container.
+fn leave_host(plan: &mut JoinPlan, target: OwnedFd) -> Result<()> {
+    transform::enter_cgroups(std::mem::take(&mut plan.cgroup_files))?;
     // Both through the host's procfs, which is out of reach after the next step.
     transform::set_oom_score("self", plan.process.oom_score_adj)?;
     transform::seal_descriptors(plan.keep_fds)?;
-    transform::keep_descriptors(plan.keep_fds);
     if plan.namespaces & namespaces::USER != 0 {
         // While this process may still raise its own limits.
         transform::set_rlimits(None, &plan.process.rlimits)?;
     }
-    sys::process::setns(plan.target.as_fd(), plan.namespaces).context(|| "join the container's namespaces")?;
+    // A user's process could not write its own files any more; root's was made so.
+    if !rustix::process::geteuid().is_root() {
+        transform::hide()?;
+    }
+    sys::process::setns(target.as_fd(), plan.namespaces).context(|| "join the container's namespaces")
+}
+
+/// The process in between that a user needs: only from inside the user namespace may the PID namespace be joined. It
+/// makes the process that becomes the program as a sibling of itself. Does not return.
+pub(crate) fn run_in_between(mut plan: JoinPlan) -> ! {
+    const CLONE_PARENT: u64 = 0x8000;
+    let result = (|| {
+        if let Some(target) = plan.target.take() {
+            leave_host(&mut plan, target)?;
+        }
+        Fork { flags: CLONE_PARENT, cgroup: None }.fork().context(|| "clone")
+    })();
+    match result {
+        Ok(Forked::Child) => run(plan),
+        Ok(Forked::Parent { pid, .. }) => {
+            let code = i32::from(plan.channel.report(&Report::Pid(pid)).is_err());
+            sys::process::exit_now(code)
+        }
+        Err(error) => {
+            plan.channel.fail(&error);
+            sys::process::exit_now(1)
+        }
+    }
+}
+
+fn prepare(plan: &mut JoinPlan) -> Result<std::ffi::CString> {
+    if let Some(target) = plan.target.take() {
+        leave_host(plan, target)?;
+    }
     match rustix::process::setsid() {
         Ok(_) | Err(Errno::PERM) => {}
         Err(error) => return Err(io(error)).context(|| "setsid"),
@@ -64,7 +98,7 @@ fn prepare(plan: &mut JoinPlan) -> Result<std::ffi::CString> {
     if let Some(name) = &plan.keyring {
         new_keyring(name)?;
     }
-    if let Some(socket) = &plan.console_socket {
+    if let Some(socket) = plan.console_socket.take() {
         let root = openat(CWD, "/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).map_err(io)?;
         let (master, slave) = console::open(&Root::new(root), plan.process.console_size)?;
         console::send(socket.as_fd(), &master)?;
@@ -74,6 +108,7 @@ fn prepare(plan: &mut JoinPlan) -> Result<std::ffi::CString> {
         transform::set_rlimits(None, &plan.process.rlimits)?;
     }
     let program = transform::prepare(&mut plan.process, plan.seccomp.as_ref())?;
+    transform::keep_descriptors(plan.keep_fds);
     plan.channel.report(&Report::Ready)?;
     Ok(program)
 }

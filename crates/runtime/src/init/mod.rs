@@ -53,6 +53,10 @@ pub(crate) struct Surroundings {
     pub(crate) no_pivot: bool,
     /// What the parent has opened for a process that may not: see [`Opened`].
     pub(crate) opened: Option<Opened>,
+    /// Whether an ordinary user makes the container.
+    pub(crate) unprivileged: bool,
+    /// Whether the process must be out of reach of others that share a namespace with it.
+    pub(crate) hide: bool,
     /// Namespaces still to be joined here; the others were joined by the process in between.
     pub(crate) join_here: bool,
 }
@@ -106,8 +110,13 @@ fn carry_out(mut plan: InitPlan, around: &mut Surroundings) -> Error {
     }
 }
 
-fn prepare(plan: &mut InitPlan, around: &Surroundings, opened: Option<Opened>) -> Result<std::ffi::CString> {
-    transform::enter_cgroups(&around.cgroup_files)?;
+fn prepare(plan: &mut InitPlan, around: &mut Surroundings, opened: Option<Opened>) -> Result<std::ffi::CString> {
+    // Handles of the host go as soon as they are used: from now on processes of other containers may see this one.
+    transform::enter_cgroups(std::mem::take(&mut around.cgroup_files))?;
+    if around.join_here && around.unprivileged {
+        // Afterwards the file belongs to root alone.
+        transform::set_oom_score("self", plan.process.oom_score_adj)?;
+    }
     enter_namespaces(plan, around)?;
     // Only now: the root of a new cgroup namespace is the cgroup its maker is in.
     if plan.namespaces.create & namespaces::CGROUP != 0 {
@@ -137,6 +146,9 @@ fn prepare(plan: &mut InitPlan, around: &Surroundings, opened: Option<Opened>) -
         if plan.namespaces.create & namespaces::USER != 0 {
             around.channel.ask(&Report::MapIds)?;
         }
+        if around.hide && around.unprivileged {
+            transform::hide()?;
+        }
         become_namespace_root()?;
     }
     if let Some(hostname) = &plan.hostname {
@@ -157,6 +169,7 @@ fn prepare(plan: &mut InitPlan, around: &Surroundings, opened: Option<Opened>) -
         hooks::run(hooks::CREATE_CONTAINER, &plan.create_container, &state, Place::Container(&plan.process.env))?;
     }
     let terminal = open_terminal(plan, around, &root)?;
+    around.console_socket = None;
     paths::sysctl(&plan.sysctl)?;
     if !in_user_namespace {
         transform::set_oom_score("self", plan.process.oom_score_adj)?;
@@ -167,21 +180,22 @@ fn prepare(plan: &mut InitPlan, around: &Surroundings, opened: Option<Opened>) -
         mounts::make_readonly(mount).context(|| "make a mount read-only")?;
     }
     transform::seal_descriptors(around.keep_fds)?;
-    transform::keep_descriptors(around.keep_fds);
+    drop(readonly_later);
     enter_root(&root, around.no_pivot)?;
     if let Some(propagation) = plan.root_propagation {
         let flags = MountPropagationFlags::from_bits_retain(propagation as u32);
         rustix::mount::mount_change("/", flags).map_err(io).context(|| "set rootfs propagation")?;
     }
     if plan.readonly_root {
-        ensure_directory(plan)?;
+        ensure_directory(plan, &root);
         mounts::make_readonly(&root_mount()?).context(|| "make the root read-only")?;
     }
+    drop(root);
     if let Some(name) = &around.keyring {
         new_keyring(name)?;
     }
-    if let Some(slave) = &terminal {
-        console::take(slave)?;
+    if let Some(slave) = terminal {
+        console::take(&slave)?;
     }
     if let Some(domain) = plan.personality {
         sys::process::set_personality(domain).context(|| "set personality")?;
@@ -199,6 +213,8 @@ fn prepare(plan: &mut InitPlan, around: &Surroundings, opened: Option<Opened>) -
     if !plan.start_container.is_empty() {
         start_hooks(plan, around)?;
     }
+    // Not before the hooks: what the program gets is not theirs.
+    transform::keep_descriptors(around.keep_fds);
     Ok(program)
 }
 
@@ -218,12 +234,14 @@ fn start_hooks(plan: &InitPlan, around: &Surroundings) -> Result<()> {
     })
 }
 
-fn enter_namespaces(plan: &InitPlan, around: &Surroundings) -> Result<()> {
+fn enter_namespaces(plan: &mut InitPlan, around: &Surroundings) -> Result<()> {
+    let joins = std::mem::take(&mut plan.namespaces.join);
+    plan.namespaces.joined = joins.iter().fold(0, |bits, join| bits | join.bit);
     if !around.join_here {
         return Ok(());
     }
     // A PID namespace was entered by being born in it.
-    for join in plan.namespaces.join.iter().filter(|j| j.bit != namespaces::PID) {
+    for join in joins.iter().filter(|j| j.bit != namespaces::PID) {
         sys::process::setns(join.file.as_fd(), join.bit).context(|| format!("join the {} namespace", join.name))?;
     }
     Ok(())
@@ -315,14 +333,11 @@ fn enter_root(root: &Root, no_pivot: bool) -> Result<()> {
 }
 
 /// A working directory that does not exist is made, and that must happen while the root can be written.
-fn ensure_directory(plan: &InitPlan) -> Result<()> {
+fn ensure_directory(plan: &InitPlan, root: &Root) {
     let cwd = plan.process.cwd.to_string_lossy();
-    match std::fs::create_dir_all(&*cwd) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => {
-            Err(error).context(|| format!("chdir to cwd ({cwd:?}) set in config.json failed"))
-        }
-        // Everything else is reported when it is entered.
-        _ => Ok(()),
+    if cwd != "/" {
+        // What fails is reported when it is entered.
+        let _ = root.make_directories(&cwd, 0o755);
     }
 }
 

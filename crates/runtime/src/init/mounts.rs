@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use rustix::mount::{MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 use sys::mount_attr::{self, MountAttr, mount_setattr};
 
-use super::root::{Root, is_directory, proc_path};
+use super::root::{Root, is_directory, is_procfs, proc_path};
 use crate::cgroups::Location;
 use crate::plan::mounts::{AttrChange, MS_REC, MountKind, PlannedMount};
 use crate::plan::namespaces;
@@ -84,6 +84,10 @@ pub(crate) fn make(
 }
 
 fn bind(mount: &PlannedMount, attrs: AttrChange, tree: &OwnedFd, root: &Root) -> Result<()> {
+    if mount.destination == "/proc" && !is_procfs(tree.as_fd()).map_err(std::io::Error::from)? {
+        // An image's volume must not take the place of the real thing (CVE-2019-16884).
+        return Err(not_proc(&mount.destination));
+    }
     let target = root.target(&mount.destination, || is_directory(tree.as_fd()))?;
     let mut late = AttrChange::default();
     match change(tree.as_fd(), false, attrs) {
@@ -99,6 +103,10 @@ fn bind(mount: &PlannedMount, attrs: AttrChange, tree: &OwnedFd, root: &Root) ->
         remount(&root.resolve(&mount.destination).map_err(std::io::Error::from)?, late)?;
     }
     propagate(tree.as_fd(), &mount.propagation)
+}
+
+fn not_proc(destination: &str) -> Error {
+    Error::permission_denied(format!("{destination:?} cannot be mounted because it is not of type proc"))
 }
 
 fn unknown_call(error: &std::io::Error) -> bool {
@@ -172,10 +180,17 @@ fn filesystem(
     copy_up: bool,
     root: &Root,
 ) -> Result<Option<OwnedFd>> {
+    if mount.destination == "/proc" && kind != c"proc" {
+        return Err(not_proc(&mount.destination));
+    }
     // Without a mode of its own, a tmpfs gets the mode of what it covers, as runc does it.
     let inherits = kind == c"tmpfs" && !data.to_string_lossy().split(',').any(|o| o.starts_with("mode="));
     let covers = inherits && root.resolve(&mount.destination).is_ok();
-    let target = root.target(&mount.destination, || Ok(true))?;
+    let target = if kind == c"proc" || kind == c"sysfs" {
+        root.ordinary_directory(&mount.destination, &kind.to_string_lossy())?
+    } else {
+        root.target(&mount.destination, || Ok(true))?
+    };
     // A tmpfs is filled by later mounts and devices before it can be read-only.
     let tmpfs = kind == c"tmpfs";
     let late = tmpfs && flags & MS_RDONLY != 0;
@@ -219,11 +234,12 @@ fn cgroup(mount: &PlannedMount, flags: u64, around: &Surroundings<'_>) -> Result
             Err(Errno::PERM | Errno::BUSY) => {}
             Err(error) => return Err(std::io::Error::from(error).into()),
         }
+        // Never to be written to: these are the cgroups of everybody, and a user's container could move and limit what
+        // else the user runs (CVE-2023-25809).
         let tree = clone_tree(CWD, c"/sys/fs/cgroup", true)?;
+        let attrs = AttrChange { set: mount_attr::RDONLY | flags & (2 | 4 | 8), clear: 0 };
+        change(tree.as_fd(), true, attrs)?;
         attach(tree.as_fd(), target.as_fd())?;
-        if flags & MS_RDONLY != 0 {
-            change(tree.as_fd(), true, AttrChange { set: mount_attr::RDONLY, clear: 0 })?;
-        }
         return Ok(None);
     };
     let outer = MountFlags::from_bits_retain((flags & !MS_RDONLY) as u32);

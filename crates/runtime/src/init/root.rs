@@ -59,9 +59,7 @@ impl Root {
             Err(error) => return Err(error),
         }
         let fd = self.resolve(path)?;
-        const PROC_MAGIC: i64 = 0x9fa0;
-        let in_proc = rustix::fs::fstatfs(&fd)?.f_type as i64 == PROC_MAGIC;
-        if in_proc && (!path.starts_with("/proc") || !crate::plan::mounts::destination_allowed(path)) {
+        if is_procfs(fd.as_fd())? && (!path.starts_with("/proc") || !crate::plan::mounts::destination_allowed(path)) {
             return Ok(Err(Error::permission_denied(format!(
                 "{path} leads into /proc by a symbolic link, and nothing may be mounted there"
             ))));
@@ -82,6 +80,25 @@ impl Root {
             self.make_file(path)?;
         }
         self.resolve_target(path).map_err(std::io::Error::from).context(|| format!("open {path} in the rootfs"))?
+    }
+
+    /// A handle of the directory on which procfs or sysfs will be mounted. It must be a directory itself: what is masked
+    /// and made read-only in it later is looked up again, and a symbolic link could be changed in between
+    /// (CVE-2019-19921, CVE-2023-27561, CVE-2023-28642, CVE-2025-54867).
+    pub(crate) fn ordinary_directory(&self, path: &str, filesystem: &str) -> Result<OwnedFd> {
+        let (parent, name) = self.parent(path)?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let open = || rustix::fs::openat(&parent, name, flags, Mode::empty());
+        let opened = match open() {
+            Err(Errno::NOENT) => rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o755)).and_then(|()| open()),
+            result => result,
+        };
+        match opened {
+            Err(Errno::NOTDIR | Errno::LOOP) => Err(Error::permission_denied(format!(
+                "filesystem {filesystem:?} must be mounted on ordinary directory"
+            ))),
+            result => result.map_err(std::io::Error::from).context(|| format!("open {path} in the rootfs")),
+        }
     }
 
     /// Makes a directory and its parents. Returns a handle of it.
@@ -159,6 +176,12 @@ impl Root {
         };
         Ok((directory, name))
     }
+}
+
+/// Whether a handle is one of something in a procfs.
+pub(crate) fn is_procfs(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
+    const PROC_SUPER_MAGIC: i64 = 0x9fa0;
+    Ok(rustix::fs::fstatfs(fd)?.f_type as i64 == PROC_SUPER_MAGIC)
 }
 
 /// Whether a handle is one of a directory.

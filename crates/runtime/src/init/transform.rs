@@ -1,17 +1,20 @@
 //! The last steps, common to a container's own process and those that `exec` adds: identity, rights, the program.
 
-use std::ffi::{CStr, CString, OsStr};
+use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::ffi::OsStrExt;
 
 use oci::{Context, Error, Result};
-use rustix::fs::{Access, AtFlags, Gid, Mode, Uid, accessat, fchown, fstat, statat};
+use rustix::fs::{
+    Access, AtFlags, CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Uid, accessat, fchown, fstat, openat, openat2,
+    statat,
+};
 use rustix::io::Errno;
 use rustix::thread::{CapabilitySet, CapabilitySets};
 use sys::exec::Vector;
 
+use super::root::Root;
 use crate::capabilities::Sets;
 use crate::plan::process::{PlannedRlimit, ProcessPlan};
 use crate::seccomp::Filter;
@@ -52,6 +55,14 @@ pub(crate) fn set_oom_score(pid: &str, score: Option<i32>) -> Result<()> {
     }
 }
 
+/// Keeps other processes from tracing this one and from reaching its files through procfs, until a program is executed
+/// (CVE-2016-9962). It has rights and handles of the host while it is already in sight of a container's processes.
+pub(crate) fn hide() -> Result<()> {
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
+        .map_err(io)
+        .context(|| "set the process to non-dumpable")
+}
+
 /// Becomes the user with the capabilities, in the working directory, filtered; everything but the program itself.
 /// Returns the program's path.
 pub(crate) fn prepare(process: &mut ProcessPlan, filter: Option<&Filter>) -> Result<CString> {
@@ -82,7 +93,7 @@ pub(crate) fn prepare(process: &mut ProcessPlan, filter: Option<&Filter>) -> Res
     rustix::thread::set_keep_capabilities(true).map_err(io).context(|| "keep capabilities")?;
     become_user(process)?;
     if !entered {
-        rustix::process::chdir(&process.cwd)
+        change_directory(&process.cwd)
             .map_err(io)
             .context(|| format!("chdir to cwd ({:?}) set in config.json failed", process.cwd.to_string_lossy()))?;
     }
@@ -124,7 +135,8 @@ fn fix_standard_descriptors(uid: u32) -> Result<()> {
             Err(Errno::BADF) => continue,
             Err(error) => return Err(io(error)).context(|| "look at a standard descriptor"),
         };
-        if stat.st_uid == uid || stat.st_rdev == rustix::fs::makedev(1, 3) {
+        let device = FileType::from_raw_mode(stat.st_mode).is_char_device();
+        if stat.st_uid == uid || (device && stat.st_rdev == rustix::fs::makedev(1, 3)) {
             continue;
         }
         match fchown(fd, Some(Uid::from_raw(uid)), None::<Gid>) {
@@ -138,8 +150,13 @@ fn fix_standard_descriptors(uid: u32) -> Result<()> {
 
 /// The home directory of a user in the container's `/etc/passwd`.
 fn home_directory(uid: u32) -> Option<Vec<u8>> {
-    // Bounded: the file is the image's.
-    let file = BufReader::new(File::open("/etc/passwd").ok()?.take(1 << 20));
+    // The file is the image's: it can be a FIFO nobody writes to, a link of procfs, a device, or endless.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = openat2(CWD, c"/etc/passwd", flags, Mode::empty(), ResolveFlags::NO_MAGICLINKS).ok()?;
+    if !FileType::from_raw_mode(fstat(&file).ok()?.st_mode).is_file() {
+        return None;
+    }
+    let file = BufReader::new(File::from(file).take(1 << 20));
     for line in file.split(b'\n').map_while(std::io::Result::ok) {
         let mut fields = line.split(|b| *b == b':');
         let (Some(number), Some(home)) = (fields.nth(2), fields.nth(2)) else { continue };
@@ -150,20 +167,30 @@ fn home_directory(uid: u32) -> Option<Vec<u8>> {
     None
 }
 
+/// Goes to a directory. The links of procfs, which can lead out of the container, are not followed.
+fn change_directory(path: &CStr) -> Result<(), Errno> {
+    if path == c"/" {
+        return rustix::process::chdir(path);
+    }
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory = openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_MAGICLINKS)?;
+    rustix::process::fchdir(directory)
+}
+
 /// Goes to the working directory; false means that only the user may.
 fn enter(process: &ProcessPlan) -> Result<bool> {
-    match rustix::process::chdir(&process.cwd) {
+    let failed = || format!("chdir to cwd ({:?}) set in config.json failed", process.cwd.to_string_lossy());
+    match change_directory(&process.cwd) {
         Ok(()) => Ok(true),
         Err(Errno::ACCESS) => Ok(false),
         Err(Errno::NOENT) if process.make_cwd => {
-            // Inside the container's root by now, so a string is safe.
-            let path = std::path::Path::new(OsStr::from_bytes(process.cwd.as_bytes()));
-            std::fs::create_dir_all(path).context(|| format!("make cwd {}", path.display()))?;
-            rustix::process::chdir(&process.cwd).map_err(io).context(|| "chdir to cwd")?;
+            let root = openat(CWD, "/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).map_err(io)?;
+            let path = process.cwd.to_str().map_err(|_| Error::internal("cwd"))?;
+            Root::new(root).make_directories(path, 0o755).context(failed)?;
+            change_directory(&process.cwd).map_err(io).context(failed)?;
             Ok(true)
         }
-        Err(error) => Err(io(error))
-            .context(|| format!("chdir to cwd ({:?}) set in config.json failed", process.cwd.to_string_lossy())),
+        Err(error) => Err(io(error)).context(failed),
     }
 }
 
@@ -254,11 +281,11 @@ fn look_up(name: &CStr, path: &[u8]) -> Result<CString> {
     let shown = || name.to_string_lossy().into_owned();
     let fail = |kind: fn(String) -> Error, why: &str| Err(kind(format!("exec: {:?}: {why}", shown())));
     let check = |candidate: &CStr| -> Result<(), Errno> {
-        let stat = statat(rustix::fs::CWD, candidate, AtFlags::empty())?;
-        if rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir() {
+        let stat = statat(CWD, candidate, AtFlags::empty())?;
+        if FileType::from_raw_mode(stat.st_mode).is_dir() {
             return Err(Errno::ISDIR);
         }
-        accessat(rustix::fs::CWD, candidate, Access::EXEC_OK, AtFlags::EACCESS)
+        accessat(CWD, candidate, Access::EXEC_OK, AtFlags::EACCESS)
     };
     if name.to_bytes().contains(&b'/') {
         return match check(name) {
@@ -313,7 +340,7 @@ pub(crate) fn keep_descriptors(keep: u32) {
 }
 
 /// Writes `0`, meaning the caller, into each file: entering the cgroups.
-pub(crate) fn enter_cgroups(files: &[File]) -> Result<()> {
+pub(crate) fn enter_cgroups(files: Vec<File>) -> Result<()> {
     for file in files {
         rustix::io::write(file.as_fd() as BorrowedFd<'_>, b"0").map_err(io).context(|| "enter the cgroup")?;
     }

@@ -365,7 +365,7 @@ mod tests {
     use super::*;
 
     fn spaces(bits: u64) -> Namespaces {
-        Namespaces { create: bits, join: Vec::new() }
+        Namespaces { create: bits, ..Default::default() }
     }
 
     #[test]

@@ -36,6 +36,8 @@ pub(crate) struct Namespaces {
     pub(crate) create: u64,
     /// To be joined, in [`KINDS`] order.
     pub(crate) join: Vec<Join>,
+    /// Those that were joined, once their handles are let go of.
+    pub(crate) joined: u64,
 }
 
 /// A namespace to be joined; already opened, so that it cannot vanish.
@@ -96,11 +98,11 @@ impl Namespaces {
 
     /// Whether the container has a namespace of this kind that is not the runtime's, made or joined.
     pub(crate) fn has(&self, bit: u64) -> bool {
-        self.create & bit != 0 || self.join.iter().any(|j| j.bit == bit)
+        (self.create | self.joined) & bit != 0 || self.join.iter().any(|j| j.bit == bit)
     }
 
     /// The bits of all of them.
     pub(crate) fn all(&self) -> u64 {
-        self.join.iter().fold(self.create, |bits, j| bits | j.bit)
+        self.join.iter().fold(self.create | self.joined, |bits, j| bits | j.bit)
     }
 }
