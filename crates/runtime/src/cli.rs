@@ -1,31 +1,68 @@
 //! The command line: runc's words, by hand. Options may stand before or after the container's id.
 
 use std::collections::BTreeMap;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use oci::{Context, Error, Result};
 
 use crate::{commands, descriptors, guard, log};
+
+/// What an option takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Takes {
+    /// Nothing: it is there or not.
+    Nothing,
+    Text,
+    /// A whole number, checked before the command runs.
+    Number,
+}
 
 /// One option of a command.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Flag {
     /// Names without dashes, the long one first.
     pub(crate) names: &'static [&'static str],
-    /// Whether it takes a value.
-    pub(crate) value: bool,
+    pub(crate) takes: Takes,
+    /// What help says of it; an option without is known and not shown.
     pub(crate) help: &'static str,
 }
 
 /// An option that takes a value.
 pub(crate) const fn value(names: &'static [&'static str], help: &'static str) -> Flag {
-    Flag { names, value: true, help }
+    Flag { names, takes: Takes::Text, help }
+}
+
+/// An option that takes a whole number.
+pub(crate) const fn number(names: &'static [&'static str], help: &'static str) -> Flag {
+    Flag { names, takes: Takes::Number, help }
 }
 
 /// An option that is there or not.
 pub(crate) const fn switch(names: &'static [&'static str], help: &'static str) -> Flag {
-    Flag { names, value: false, help }
+    Flag { names, takes: Takes::Nothing, help }
+}
+
+/// How many words a command wants beside its options.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Count {
+    Exactly(usize),
+    AtLeast(usize),
+    Between(usize, usize),
+    Any,
+}
+
+impl Count {
+    fn check(self, command: &str, given: usize) -> Result<()> {
+        let wanted = match self {
+            Self::Exactly(n) if given != n => format!("exactly {n}"),
+            Self::AtLeast(n) | Self::Between(n, _) if given < n => format!("a minimum of {n}"),
+            Self::Between(_, n) if given > n => format!("a maximum of {n}"),
+            _ => return Ok(()),
+        };
+        Err(Error::invalid(format!("{}: {command:?} requires {wanted} argument(s)", name())))
+    }
 }
 
 /// What was given to a command.
@@ -54,22 +91,38 @@ impl Args {
                 }
                 continue;
             }
-            let name = word.trim_start_matches('-');
+            let name = word.strip_prefix("--").or_else(|| word.strip_prefix('-')).unwrap_or(word);
             let (name, inline) = name.split_once('=').map_or((name, None), |(n, v)| (n, Some(v.to_owned())));
             let Some(flag) = flags.iter().find(|f| f.names.contains(&name)) else {
+                // After the first word that is no option, only the options that exist are looked for: a signal can be
+                // written -9.
+                if !args.positional.is_empty() {
+                    args.positional.push(word.clone());
+                    if command_after.is_some_and(|n| args.positional.len() > n) {
+                        args.positional.extend(words.cloned());
+                        break;
+                    }
+                    continue;
+                }
                 return Err(Error::invalid(format!("flag provided but not defined: -{name}")));
             };
-            let given = match (flag.value, inline) {
-                (true, Some(text)) => text,
-                (true, None) => {
-                    words.next().cloned().ok_or_else(|| Error::invalid(format!("flag needs an argument: -{name}")))?
-                }
-                (false, None) => "true".into(),
-                (false, Some(text)) => match text.as_str() {
-                    "true" | "1" | "t" | "T" | "TRUE" | "True" => "true".into(),
-                    "false" | "0" | "f" | "F" | "FALSE" | "False" => "false".into(),
-                    _ => return Err(Error::invalid(format!("invalid boolean value {text:?} for -{name}"))),
+            let given = match (flag.takes, inline) {
+                (Takes::Nothing, None) => "true".into(),
+                (Takes::Nothing, Some(text)) => match parse_bool(&text) {
+                    Some(on) => on.to_string(),
+                    None => {
+                        return Err(Error::invalid(format!("invalid boolean value {text:?} for -{name}: parse error")));
+                    }
                 },
+                (takes, inline) => {
+                    let Some(text) = inline.or_else(|| words.next().cloned()) else {
+                        return Err(Error::invalid(format!("flag needs an argument: -{name}")));
+                    };
+                    if takes == Takes::Number && text.parse::<i64>().is_err() {
+                        return Err(Error::invalid(format!("invalid value {text:?} for flag -{name}: parse error")));
+                    }
+                    text
+                }
             };
             args.options.entry(flag.names[0]).or_default().push(given);
         }
@@ -101,23 +154,42 @@ impl Args {
     pub(crate) fn id(&self, command: &str) -> Result<&str> {
         match self.positional.as_slice() {
             [id] => Ok(id),
-            _ => Err(Error::invalid(format!("{NAME}: \"{command}\" requires exactly 1 argument(s)"))),
+            _ => Err(Error::invalid(format!("{}: {command:?} requires exactly 1 argument(s)", name()))),
         }
     }
 }
 
-/// The program's name in messages.
+/// A truth value in the words that Go reads.
+pub(crate) fn parse_bool(text: &str) -> Option<bool> {
+    match text {
+        "true" | "1" | "t" | "T" | "TRUE" | "True" => Some(true),
+        "false" | "0" | "f" | "F" | "FALSE" | "False" => Some(false),
+        _ => None,
+    }
+}
+
+/// The program's own name.
 pub(crate) const NAME: &str = "sampan-runtime";
+
+/// The program's name in messages: the one it was called by, so that it also fits where it stands in for runc.
+pub(crate) fn name() -> &'static str {
+    static CALLED: OnceLock<String> = OnceLock::new();
+    CALLED.get_or_init(|| {
+        let called = std::env::args_os().next().unwrap_or_default();
+        let base = Path::new(&called).file_name().map(|n| n.to_string_lossy().into_owned());
+        base.filter(|b| !b.is_empty()).unwrap_or_else(|| NAME.into())
+    })
+}
 
 /// Options that stand before the command.
 pub(crate) const GLOBAL: [Flag; 9] = [
-    switch(&["debug"], "enable debug logging"),
-    value(&["log"], "set the log file (default: '/dev/stderr')"),
-    value(&["log-format"], "set the log format ('text' (default), or 'json')"),
-    value(&["root"], "root directory for storage of container state (this should be located in tmpfs)"),
-    value(&["criu"], "(obsoleted; do not use)"),
-    switch(&["systemd-cgroup"], "enable systemd cgroup support (not supported yet)"),
-    value(&["rootless"], "ignore cgroup permission errors ('true', 'false', or 'auto')"),
+    switch(&["debug"], "log details"),
+    value(&["log"], "write the log to this file (default: \"/dev/stderr\")"),
+    value(&["log-format"], "form of the log, 'text' or 'json' (default: \"text\")"),
+    value(&["root"], "keep the containers' state below this directory, best in a tmpfs"),
+    value(&["criu"], ""),
+    switch(&["systemd-cgroup"], "let systemd make the cgroups; cgroupsPath is then \"slice:prefix:name\""),
+    value(&["rootless"], "ignore cgroup permission errors, 'true', 'false' or 'auto' (default: \"auto\")"),
     switch(&["help", "h"], "show help"),
     switch(&["version", "v"], "print the version"),
 ];
@@ -164,8 +236,10 @@ impl From<Error> for Failure {
 
 fn dispatch(words: &[String]) -> Result<i32, Failure> {
     // Global options end at the first word that is none: the command.
-    let args = Args::parse(words, &GLOBAL, Some(0))?;
-    log::init(args.get("log").map(Path::new), args.get("log-format"), args.on("debug"))?;
+    let args = Args::parse(words, &GLOBAL, Some(0)).inspect_err(|error| {
+        println!("Incorrect Usage. {error}\n");
+        commands::help(&GLOBAL);
+    })?;
     if args.on("version") {
         commands::version();
         return Ok(0);
@@ -177,25 +251,34 @@ fn dispatch(words: &[String]) -> Result<i32, Failure> {
             return Ok(0);
         }
     };
+    log::init(args.get("log").map(Path::new), args.get("log-format"), args.on("debug"))?;
     match args.get("rootless") {
-        None | Some("auto" | "true" | "false") => {}
-        Some(other) => return Err(Error::invalid(format!("invalid --rootless {other:?}: true, false or auto")).into()),
+        None | Some("" | "auto") => {}
+        Some(text) if parse_bool(text).is_some() => {}
+        Some(other) => {
+            return Err(Error::invalid(format!("invalid --rootless {other:?}: 'true', 'false' or 'auto'")).into());
+        }
     }
     let Some(command) = commands::find(name) else {
-        return Err(Failure { error: Error::invalid(format!("No help topic for '{name}'")), status: 3 });
+        return Err(Failure { error: Error::invalid(format!("No help topic for '{name}'\n")), status: 3 });
     };
     if args.on("systemd-cgroup") && command.makes {
         return Err(
             Error::unsupported("--systemd-cgroup: the systemd cgroup driver is not supported; use cgroupfs").into()
         );
     }
-    if rest.iter().take_while(|w| *w != "--").any(|w| w == "--help" || w == "-h") && command.command_after.is_none()
-        || matches!(rest.first().map(String::as_str), Some("--help" | "-h"))
-    {
+    if wants_help(rest, command.command_after.is_some()) {
         commands::help_of(command);
         return Ok(0);
     }
-    let arguments = Args::parse(rest, command.flags, command.command_after)?;
+    let arguments = Args::parse(rest, command.flags, command.command_after).inspect_err(|error| {
+        println!("Incorrect Usage: {error}\n");
+        commands::help_of(command);
+    })?;
+    command.arguments.check(command.name, arguments.positional.len()).inspect_err(|_| {
+        println!("Incorrect Usage.\n");
+        commands::help_of(command);
+    })?;
     if command.makes {
         guard::protect()?;
         let status: Option<i32> = arguments.number("status-fd")?;
@@ -204,6 +287,15 @@ fn dispatch(words: &[String]) -> Result<i32, Failure> {
     }
     let global = Global { root: root_directory(args.get("root"))? };
     (command.run)(&global, &arguments)
+}
+
+/// Whether a command's words ask for help. Where other programs' words follow, only the first can.
+fn wants_help(words: &[String], first_only: bool) -> bool {
+    let is_help = |w: &String| w == "--help" || w == "-h";
+    if first_only {
+        return words.first().is_some_and(is_help);
+    }
+    words.iter().take_while(|w| *w != "--").any(is_help)
 }
 
 /// `--root`, or a directory that every user has for such things.
@@ -222,32 +314,45 @@ fn root_directory(given: Option<&str>) -> Result<PathBuf> {
 /// `--bundle`, absolute, or the current directory.
 pub(crate) fn bundle(args: &Args) -> Result<PathBuf> {
     let path = args.get("bundle").filter(|b| !b.is_empty()).unwrap_or(".");
-    Path::new(path).canonicalize().context(|| format!("bundle {path}"))
+    Path::new(path).canonicalize().context(|| format!("chdir {path}"))
 }
 
 /// Connects to `--console-socket`, after checking that a terminal and a socket go together.
 pub(crate) fn console_socket(args: &Args, terminal: bool, detached: bool) -> Result<Option<OwnedFd>> {
     let path = args.get("console-socket").filter(|p| !p.is_empty());
     match (path, terminal) {
-        (None, true) if detached => Err(Error::invalid(
-            "cannot allocate tty if the runtime will detach without setting console socket (--console-socket)",
-        )),
+        (None, true) if detached => {
+            Err(Error::invalid(format!("cannot allocate tty if {} will detach without setting console socket", name())))
+        }
         (None, _) => Ok(None),
-        (Some(_), false) => Err(Error::invalid("cannot use console socket if the process has no terminal")),
-        (Some(_), true) if !detached => Err(Error::invalid("cannot use console socket if the runtime will not detach")),
-        (Some(path), true) => {
-            let socket = std::os::unix::net::UnixStream::connect(path)
-                .context(|| format!("connect to console socket {path}"))?;
-            Ok(Some(socket.as_fd().try_clone_to_owned()?))
+        (Some(path), true) if detached => connect(path, "console socket").map(Some),
+        (Some(_), _) => {
+            Err(Error::invalid(format!("cannot use console socket if {} will not detach or allocate tty", name())))
         }
     }
+}
+
+/// Connects to `--pidfd-socket`.
+pub(crate) fn pidfd_socket(args: &Args) -> Result<Option<OwnedFd>> {
+    args.get("pidfd-socket").filter(|p| !p.is_empty()).map(|path| connect(path, "pidfd socket")).transpose()
+}
+
+/// Connects to a socket of the caller.
+pub(crate) fn connect(path: &str, what: &str) -> Result<OwnedFd> {
+    let socket = std::os::unix::net::UnixStream::connect(path).context(|| format!("connect to {what} {path}"))?;
+    Ok(socket.into())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const FLAGS: [Flag; 3] = [value(&["bundle", "b"], ""), switch(&["force", "f"], ""), value(&["env", "e"], "")];
+    const FLAGS: [Flag; 4] = [
+        value(&["bundle", "b"], ""),
+        switch(&["force", "f"], ""),
+        value(&["env", "e"], ""),
+        number(&["count", "n"], ""),
+    ];
 
     fn parse(line: &str, after: Option<usize>) -> Result<Args> {
         let words: Vec<String> = line.split_whitespace().map(String::from).collect();
@@ -277,10 +382,30 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_are_named() {
-        for (line, word) in [("--nope id", "nope"), ("id --bundle", "bundle"), ("--force=maybe id", "maybe")] {
-            assert!(parse(line, None).expect_err("refused").to_string().contains(word));
+    fn words_are_counted() {
+        for (count, given, words) in [
+            (Count::Exactly(1), 0, "exactly 1"),
+            (Count::Exactly(0), 1, "exactly 0"),
+            (Count::AtLeast(1), 0, "a minimum of 1"),
+            (Count::Between(1, 2), 3, "a maximum of 2"),
+        ] {
+            let error = count.check("kill", given).expect_err("refused").to_string();
+            assert!(error.ends_with(&format!(": \"kill\" requires {words} argument(s)")), "{error}");
         }
+        assert!(Count::Between(1, 2).check("kill", 2).is_ok() && Count::Any.check("help", 9).is_ok());
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (line, words) in [
+            ("--nope id", "flag provided but not defined: -nope"),
+            ("id --bundle", "flag needs an argument: -bundle"),
+            ("--force=maybe id", "invalid boolean value \"maybe\" for -force: parse error"),
+            ("-n x id", "invalid value \"x\" for flag -n: parse error"),
+        ] {
+            assert_eq!(parse(line, None).expect_err("refused").to_string(), words);
+        }
+        assert_eq!(parse("id -9", None).expect("parses").positional, ["id", "-9"]);
         assert!(parse("a b", None).expect("parses").id("start").is_err());
     }
 }

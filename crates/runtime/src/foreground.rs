@@ -6,11 +6,12 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+use crate::notify::Proxy;
 use oci::{Context, Error, Result};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, read, write};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
-use rustix::process::{WaitId, WaitIdOptions, waitid};
+use rustix::process::{WaitOptions, wait as wait_for_any};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize};
 
 const SIGURG: i32 = 23;
@@ -65,11 +66,16 @@ impl Terminal {
 }
 
 /// Waits until the process ends; returns its exit status as a shell shows it. All signals must be blocked.
-pub(crate) fn wait(pid: i32, pidfd: &OwnedFd, terminal: Option<&Terminal>) -> Result<i32> {
+pub(crate) fn wait(pid: i32, terminal: Option<&Terminal>, notify: Option<&Proxy>) -> Result<i32> {
+    if let Some(proxy) = notify
+        && let Some(status) = wait_for_ready(pid, proxy)?
+    {
+        return Ok(status);
+    }
     let Some(terminal) = terminal else {
         loop {
             if let Some(signal) = sys::signal::wait(None).context(|| "wait for signals")?
-                && let Some(status) = handle(signal, pid, pidfd, None)?
+                && let Some(status) = handle(signal, pid, None)?
             {
                 return Ok(status);
             }
@@ -88,9 +94,42 @@ pub(crate) fn wait(pid: i32, pidfd: &OwnedFd, terminal: Option<&Terminal>) -> Re
         None
     };
     resize(&master);
-    let status = serve(pid, pidfd, &master, stdin.as_fd(), stdout.as_fd());
+    let status = serve(pid, &master, stdin.as_fd(), stdout.as_fd());
     drop(raw);
     status
+}
+
+/// Until the program has said that it is ready, its notify socket is watched beside the signals. The status, if it
+/// ends without.
+fn wait_for_ready(pid: i32, proxy: &Proxy) -> Result<Option<i32>> {
+    let signals = sys::signal::descriptor().context(|| "watch signals")?;
+    loop {
+        let mut fds = [PollFd::new(proxy, PollFlags::IN), PollFd::new(&signals, PollFlags::IN)];
+        match poll(&mut fds, None) {
+            Err(Errno::INTR) => continue,
+            result => result.map_err(io).context(|| "wait for the container to be ready")?,
+        };
+        // The manager already watches the runtime, which lives as long as the container: no other main process.
+        if !fds[0].revents().is_empty() && proxy.take(None)? {
+            return Ok(None);
+        }
+        for signal in pending(&signals) {
+            if let Some(status) = handle(signal, pid, None)? {
+                return Ok(Some(status));
+            }
+        }
+    }
+}
+
+/// The signals that have arrived.
+fn pending(signals: &OwnedFd) -> impl Iterator<Item = i32> {
+    std::iter::from_fn(move || {
+        let mut info = [0u8; 128];
+        match read(signals, &mut info) {
+            Ok(128) => Some(i32::from_ne_bytes([info[0], info[1], info[2], info[3]])),
+            _ => None,
+        }
+    })
 }
 
 fn resize(master: &OwnedFd) {
@@ -101,9 +140,9 @@ fn resize(master: &OwnedFd) {
 }
 
 /// Deals with one signal; the status when it was the end of the process.
-fn handle(signal: i32, pid: i32, pidfd: &OwnedFd, master: Option<&OwnedFd>) -> Result<Option<i32>> {
+fn handle(signal: i32, pid: i32, master: Option<&OwnedFd>) -> Result<Option<i32>> {
     match signal {
-        SIGCHLD => reap(pidfd),
+        SIGCHLD => reap(pid),
         SIGWINCH if master.is_some() => {
             master.map(resize);
             Ok(None)
@@ -117,19 +156,25 @@ fn handle(signal: i32, pid: i32, pidfd: &OwnedFd, master: Option<&OwnedFd>) -> R
     }
 }
 
-/// The status, once the process has ended.
-fn reap(pidfd: &OwnedFd) -> Result<Option<i32>> {
-    let status = waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED | WaitIdOptions::NOHANG)
-        .map_err(io)
-        .context(|| "wait for the process")?;
-    Ok(status.map(|s| match s.terminating_signal() {
-        Some(signal) => 128 + signal,
-        None => s.exit_status().unwrap_or(1),
-    }))
+/// The status, once the process has ended. Orphans that this process has been given end here too.
+fn reap(pid: i32) -> Result<Option<i32>> {
+    loop {
+        match wait_for_any(WaitOptions::NOHANG) {
+            Ok(Some((ended, status))) if ended.as_raw_pid() == pid => {
+                return Ok(Some(match status.terminating_signal() {
+                    Some(signal) => 128 + signal,
+                    None => status.exit_status().unwrap_or(1),
+                }));
+            }
+            Ok(Some(_)) | Err(Errno::INTR) => {}
+            Ok(None) => return Ok(None),
+            Err(error) => return Err(io(error)).context(|| "wait for the process"),
+        }
+    }
 }
 
 /// Copies both ways until the process has ended and its output is through.
-fn serve(pid: i32, pidfd: &OwnedFd, master: &OwnedFd, stdin: BorrowedFd<'_>, stdout: BorrowedFd<'_>) -> Result<i32> {
+fn serve(pid: i32, master: &OwnedFd, stdin: BorrowedFd<'_>, stdout: BorrowedFd<'_>) -> Result<i32> {
     let signals = sys::signal::descriptor().context(|| "watch signals")?;
     let mut ended = None;
     let mut input_open = true;
@@ -157,17 +202,15 @@ fn serve(pid: i32, pidfd: &OwnedFd, master: &OwnedFd, stdin: BorrowedFd<'_>, std
                     Some(status) => return Ok(status),
                     None => {
                         std::thread::sleep(Duration::from_millis(1));
-                        ended = reap(pidfd)?;
+                        ended = reap(pid)?;
                     }
                 },
             }
         }
         if !ready[1].is_empty() {
-            let mut info = [0u8; 128];
-            while let Ok(128) = read(&signals, &mut info) {
-                let signal = i32::from_ne_bytes([info[0], info[1], info[2], info[3]]);
+            for signal in pending(&signals) {
                 if ended.is_none() {
-                    ended = handle(signal, pid, pidfd, Some(master))?;
+                    ended = handle(signal, pid, Some(master))?;
                 }
             }
         }

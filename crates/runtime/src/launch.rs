@@ -20,9 +20,9 @@ use crate::channel::{Channel, Report};
 use crate::descriptors;
 use crate::hooks::{self, Place};
 use crate::init::{self, Surroundings, transform};
-use crate::log;
 use crate::plan::{InitPlan, namespaces};
 use crate::state::{Container, Record, Status};
+use crate::{log, notify};
 
 /// What the commands `create` and `run` were asked for.
 #[derive(Debug, Default)]
@@ -32,6 +32,8 @@ pub(crate) struct Request {
     pub(crate) bundle: PathBuf,
     /// A connected socket that gets the terminal.
     pub(crate) console: Option<OwnedFd>,
+    /// A connected socket that gets the process's pidfd.
+    pub(crate) pidfd_socket: Option<OwnedFd>,
     pub(crate) pid_file: Option<PathBuf>,
     pub(crate) no_pivot: bool,
     pub(crate) no_new_keyring: bool,
@@ -45,6 +47,8 @@ pub(crate) struct Launched {
     pub(crate) container: Container,
     pub(crate) pid: i32,
     pub(crate) pidfd: OwnedFd,
+    /// For `run`, where a service manager waits for the program to be ready.
+    pub(crate) notify: Option<notify::Proxy>,
 }
 
 const MAX_CONFIG: u64 = 16 << 20;
@@ -56,7 +60,7 @@ pub(crate) fn read_spec(bundle: &Path) -> Result<Spec> {
     let flags = rustix::fs::OFlags::NONBLOCK.bits() as i32;
     let file = File::options().read(true).custom_flags(flags).open(&path).map_err(|e| {
         if e.kind() == std::io::ErrorKind::NotFound {
-            Error::not_found(format!("JSON specification file {} not found", path.display()))
+            Error::not_found("JSON specification file config.json not found")
         } else {
             Error::from(e).prefixed(format!("open {}", path.display()))
         }
@@ -72,13 +76,14 @@ pub(crate) fn read_spec(bundle: &Path) -> Result<Spec> {
 /// Launches. On failure nothing is left.
 pub(crate) fn launch(request: Request, mut spec: Spec) -> Result<Launched> {
     add_sockets(&mut spec);
+    notify::add_mount(&mut spec, &request.root, &request.id);
     let plan = InitPlan::from_spec(&spec, &request.bundle)?;
     let linux = spec.linux.take().unwrap_or_default();
     let location = Location::find(&request.id, linux.cgroups_path.as_deref())?;
     let mut container = Container::reserve(&request.root, &request.id)?;
     let mut undo = Undo { location: location.clone(), ..Default::default() };
     match build(request, spec, linux, plan, location, &mut container, &mut undo) {
-        Ok((pid, pidfd)) => Ok(Launched { container, pid, pidfd }),
+        Ok((pid, pidfd, notify)) => Ok(Launched { container, pid, pidfd, notify }),
         Err(error) => {
             undo.run();
             // The specification: after a hook that failed, the container goes the way of a deleted one.
@@ -133,6 +138,9 @@ fn add_sockets(spec: &mut Spec) {
     if let (Some(count), Some(process)) = (descriptors::listen_fds(), spec.process.as_mut()) {
         process.env.push(format!("LISTEN_FDS={count}"));
         process.env.push("LISTEN_PID=1".into());
+        if let Ok(names) = std::env::var("LISTEN_FDNAMES") {
+            process.env.push(format!("LISTEN_FDNAMES={names}"));
+        }
     }
 }
 
@@ -144,7 +152,7 @@ fn build(
     mut location: Location,
     container: &mut Container,
     undo: &mut Undo,
-) -> Result<(i32, OwnedFd)> {
+) -> Result<(i32, OwnedFd, Option<notify::Proxy>)> {
     let spec_hooks = spec.hooks.unwrap_or_default();
     let resources = linux.resources.take().unwrap_or_default();
     // First the record, then what it speaks of: a later command can clean up whatever this one leaves when it is killed.
@@ -157,6 +165,7 @@ fn build(
         owner: rustix::process::geteuid().as_raw(),
         annotations: spec.annotations,
         namespaces: plan.namespaces.all(),
+        private_pid: plan.namespaces.create & namespaces::PID != 0,
         cgroup: Location::None,
         cgroup_made: Vec::new(),
         hooks: Hooks {
@@ -173,6 +182,9 @@ fn build(
     record.cgroup_made = location.parents_among(&made);
     undo.made = Some(made);
     container.store(record, plan.seccomp.as_ref())?;
+    notify::make_directory(container)?;
+    // Before the program can say that it is ready.
+    let proxy = if request.gated { None } else { notify::Proxy::bind(container)? };
     let gate = if request.gated { Some(container.make_gate()?) } else { None };
     let tells = request.gated && !plan.start_container.is_empty();
     let verdict = if tells { Some(container.make_verdict()?) } else { None };
@@ -218,7 +230,7 @@ fn build(
         pid = 0;
     }
     let mut waiting = None;
-    log::debug(format_args!("cloned process {pid}"));
+    log::debug(format_args!("nsexec container setup: cloned process {pid}"));
     loop {
         let report = match waiting.take() {
             Some(report) => report,
@@ -265,13 +277,16 @@ fn build(
         // A program can be over before this line; `run` still reports how it ended.
         if request.gated { Err(error) } else { Ok(()) }
     })?;
+    if let Some(socket) = &request.pidfd_socket {
+        crate::handover::send(socket.as_fd(), pidfd.as_fd(), "pidfd")?;
+    }
     if let Some(path) = &request.pid_file {
         write_pid_file(path, pid)?;
     }
     if !request.gated && ours.next()?.is_some() {
         return Err(Error::internal("a report after the last one"));
     }
-    Ok((pid, pidfd))
+    Ok((pid, pidfd, proxy))
 }
 
 /// Takes over a process from the one in between, which has made it and ends.

@@ -16,6 +16,7 @@
 //! | [`hooks`] | programs called along the way |
 //! | [`foreground`] | waiting for a process: signals, terminal |
 //! | [`descriptors`] | what the caller has left open |
+//! | [`handover`], [`notify`] | what the caller gets over its sockets: descriptors, readiness |
 //! | [`guard`] | the program's own file, out of a container's reach |
 
 mod capabilities;
@@ -26,10 +27,12 @@ mod commands;
 mod descriptors;
 mod foreground;
 mod guard;
+mod handover;
 mod hooks;
 mod init;
 mod launch;
 mod log;
+mod notify;
 mod plan;
 mod seccomp;
 mod signals;

@@ -25,19 +25,15 @@ pub(crate) fn init(path: Option<&Path>, format: Option<&str>, debug: bool) -> Re
     let json = match format {
         None | Some("text") => false,
         Some("json") => true,
-        Some(other) => return Err(Error::invalid(format!("unknown log-format {other:?}"))),
+        Some(other) => return Err(Error::invalid(format!("invalid log-format: {other}"))),
     };
     let file = match path.filter(|p| *p != Path::new("/dev/stderr") && !p.as_os_str().is_empty()) {
         None => None,
-        Some(path) => Some(
-            File::options()
-                .append(true)
-                .create(true)
-                // What is in it is the caller's and root's alone to change.
-                .mode(0o644)
-                .open(path)
-                .context(|| format!("open log file {}", path.display()))?,
-        ),
+        Some(path) => {
+            // What is in it is the caller's and root's alone to change.
+            let options = File::options().append(true).create(true).mode(0o644).clone();
+            Some(options.open(path).context(|| format!("open {}", path.display()))?)
+        }
     };
     // Only `main` calls this, once; a second call would be ignored.
     let _ = LOG.set(Log { file, json, debug });
@@ -72,16 +68,68 @@ pub(crate) fn error(message: &str) {
 
 fn write(level: &str, message: &str) {
     let log = LOG.get();
-    let time = Timestamp::now().to_string();
-    let mut line = String::new();
-    // Writing to a String cannot fail.
-    let _ = if log.is_some_and(|l| l.json) {
-        writeln!(line, "{}", serde_json::json!({"level": level, "msg": message, "time": time}))
-    } else {
-        writeln!(line, "time=\"{time}\" level={level} msg={message:?}")
-    };
+    // logrus writes whole seconds.
+    let time = Timestamp::from_unix(Timestamp::now().seconds(), 0).to_string();
+    let line = if log.is_some_and(|l| l.json) { json(level, message, &time) } else { text(level, message, &time) };
     let _ = match log.and_then(|l| l.file.as_ref()) {
         Some(mut file) => file.write_all(line.as_bytes()),
         None => std::io::stderr().write_all(line.as_bytes()),
     };
+}
+
+fn text(level: &str, message: &str, time: &str) -> String {
+    // logrus leaves a message of such characters alone.
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_' | '/' | '@' | '^' | '+');
+    let message = if !message.is_empty() && message.chars().all(plain) { message.into() } else { quoted(message) };
+    format!("time=\"{time}\" level={level} msg={message}\n")
+}
+
+/// In Go's quotes.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    for c in text.chars() {
+        // Writing to a String cannot fail.
+        let _ = match c {
+            '"' | '\\' => write!(quoted, "\\{c}"),
+            '\n' => write!(quoted, "\\n"),
+            '\t' => write!(quoted, "\\t"),
+            '\r' => write!(quoted, "\\r"),
+            c if c.is_ascii_control() => write!(quoted, "\\x{:02x}", c as u32),
+            c => write!(quoted, "{c}"),
+        };
+    }
+    quoted.push('"');
+    quoted
+}
+
+fn json(level: &str, message: &str, time: &str) -> String {
+    let line = serde_json::json!({"level": level, "msg": message, "time": time}).to_string();
+    // Go's encoder, for the sake of web pages.
+    let line = line.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026");
+    line + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_read_as_those_of_logrus() {
+        let time = "2026-01-02T03:04:05Z";
+        for (message, shown) in [
+            ("one", "one"),
+            ("a/b-c_d.e@f^g+h", "a/b-c_d.e@f^g+h"),
+            ("", "\"\""),
+            ("two words", "\"two words\""),
+            ("exec: \"x\"\n", "\"exec: \\\"x\\\"\\n\""),
+            ("\u{1}\\é", "\"\\x01\\\\é\""),
+        ] {
+            assert_eq!(text("error", message, time), format!("time=\"{time}\" level=error msg={shown}\n"));
+        }
+        assert_eq!(
+            json("warning", "a <b> & \"c\"", time),
+            format!("{{\"level\":\"warning\",\"msg\":\"a \\u003cb\\u003e \\u0026 \\\"c\\\"\",\"time\":\"{time}\"}}\n")
+        );
+    }
 }

@@ -7,6 +7,7 @@
 //!        /exec.fifo       the gate; there until `start`
 //!        /start.fifo      the verdict of startContainer hooks, if there are any; there until `start`
 //!        /seccomp.bpf     the compiled filter, for exec
+//!        /notify          where a service manager waits for READY=1: the socket that the container writes to
 //! ```
 //! Nothing is stored that the kernel knows: the status is looked up each time.
 
@@ -24,6 +25,7 @@ use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 use serde::{Deserialize, Serialize};
 
 use crate::cgroups::Location;
+use crate::log;
 use crate::seccomp::Filter;
 
 /// What is remembered of a container.
@@ -40,6 +42,9 @@ pub(crate) struct Record {
     pub(crate) annotations: BTreeMap<String, String>,
     /// `CLONE_NEW*` bits of all its namespaces, made and joined.
     pub(crate) namespaces: u64,
+    /// Whether its PID namespace is its own alone: then everything in it ends with the first process.
+    #[serde(default)]
+    pub(crate) private_pid: bool,
     pub(crate) cgroup: Location,
     /// Cgroup directories that were made above it.
     pub(crate) cgroup_made: Vec<PathBuf>,
@@ -95,9 +100,7 @@ pub(crate) fn check_id(id: &str) -> Result<()> {
     }
     let fine = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'+' | b'-' | b'.');
     if !id.bytes().all(fine) || id == "." || id == ".." || id.len() > 255 {
-        return Err(Error::invalid(format!(
-            "invalid container ID format: {id:?}; letters, digits and _ + - . are allowed"
-        )));
+        return Err(Error::invalid("invalid container ID format"));
     }
     Ok(())
 }
@@ -141,7 +144,8 @@ fn lock_existing(directory: &Path, id: &str) -> Result<OwnedFd> {
 }
 
 fn missing(id: &str) -> Error {
-    Error::not_found(format!("container {id:?} does not exist"))
+    log::debug(format_args!("no container {id:?} below the state root"));
+    Error::not_found("container does not exist")
 }
 
 impl Container {
@@ -164,9 +168,7 @@ impl Container {
         match made {
             Ok(()) => {}
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                return Err(Error::already_exists(format!(
-                    "container with id exists: {id}: container with given ID already exists"
-                )));
+                return Err(Error::already_exists("container with given ID already exists"));
             }
             Err(error) => return Err(error).context(|| format!("make {}", directory.display())),
         }
@@ -334,6 +336,11 @@ impl Container {
     /// Makes the way back. The process holds it open until it executes its program or fails.
     pub(crate) fn make_verdict(&self) -> Result<OwnedFd> {
         make_fifo(&self.verdict())
+    }
+
+    /// The directory of the socket for `NOTIFY_SOCKET`.
+    pub(crate) fn notify_directory(&self) -> PathBuf {
+        self.directory.join("notify")
     }
 
     /// What hooks and `state` show.

@@ -143,7 +143,7 @@ fn pause_holds_everything() {
     std::thread::sleep(std::time::Duration::from_millis(100));
     assert_eq!(length(), before);
     assert!(b.refused(&["exec", &id, "true"]).contains("paused"));
-    assert!(b.refused(&["pause", &id]).contains("already paused"));
+    assert!(b.refused(&["pause", &id]).contains("container not running"));
     b.ok(&["resume", &id]);
     b.until("output again", || length() > before);
     assert!(b.refused(&["resume", &id]).contains("not paused"));

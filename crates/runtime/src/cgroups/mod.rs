@@ -8,6 +8,7 @@
 //! to `tasks`: that is the one way to move a process that takes no machine-wide lock.
 
 pub(crate) mod devices;
+mod sub;
 mod v1;
 mod v2;
 

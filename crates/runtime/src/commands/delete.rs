@@ -6,28 +6,41 @@ use oci::{Error, Kind, Result};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::Command;
-use crate::cli::{Args, Failure, Flag, Global, switch};
+use crate::cli::{Args, Count, Failure, Flag, Global, switch};
 use crate::state::{Container, Status};
 use crate::{cgroups, hooks};
 
-static FLAGS: [Flag; 1] =
-    [switch(&["force", "f"], "forcibly delete the container if it is still running (uses SIGKILL)")];
+static FLAGS: [Flag; 1] = [switch(&["force", "f"], "kill the container if it still runs; no error if there is none")];
 
 pub(super) static COMMAND: Command = Command {
     name: "delete",
-    about: "delete any resources held by the container often used with detached container",
-    usage: "<container-id>",
+    about: "remove what containers have left",
+    usage: "<container-id>...",
     flags: &FLAGS,
+    arguments: Count::AtLeast(1),
     command_after: None,
     makes: false,
     run,
 };
 
 fn run(global: &Global, args: &Args) -> Result<i32, Failure> {
-    let id = args.id("delete")?;
     let force = args.on("force");
+    let mut first = Ok(());
+    for id in &args.positional {
+        if let Err(error) = delete(global, id, force) {
+            match &first {
+                Ok(()) => first = Err(error),
+                Err(_) => crate::log::error(&error.to_string()),
+            }
+        }
+    }
+    first?;
+    Ok(0)
+}
+
+fn delete(global: &Global, id: &str, force: bool) -> Result<()> {
     let container = match Container::open_locked(&global.root, id) {
-        Err(error) if error.kind() == Kind::NotFound && force => return Ok(0),
+        Err(error) if error.kind() == Kind::NotFound && force => return Ok(()),
         result => result?,
     };
     match container.status() {
@@ -39,12 +52,10 @@ fn run(global: &Global, args: &Args) -> Result<i32, Failure> {
             return Err(Error::conflict(format!(
                 "cannot delete container {id} that is not stopped: {}",
                 status.word()
-            ))
-            .into());
+            )));
         }
     }
-    destroy(&container)?;
-    Ok(0)
+    destroy(&container)
 }
 
 /// Kills the first process and waits, bounded, for its end.
@@ -67,7 +78,7 @@ pub(super) fn end_init(container: &Container) -> Result<()> {
 
 /// Removes what is left of a container whose first process is gone: other processes, cgroups, record. Goes on past
 /// errors and reports the first.
-pub(super) fn destroy(container: &Container) -> Result<()> {
+pub(crate) fn destroy(container: &Container) -> Result<()> {
     let Some(record) = &container.record else { return container.remove() };
     // With a PID namespace of its own everything died with the first process, but half-dead processes and those that
     // hooks left can still be there.

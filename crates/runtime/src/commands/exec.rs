@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use oci::runtime::{Capabilities, ConsoleSize, Process};
 use oci::{Context, Error, Kind, Result};
@@ -11,44 +11,45 @@ use sys::clone::{Fork, Forked};
 
 use super::Command;
 use crate::capabilities;
-use crate::cgroups::Location;
+use crate::cgroups::{Entrance, Location};
 use crate::channel::{Channel, Report};
-use crate::cli::{self, Args, Failure, Flag, Global, switch, value};
+use crate::cli::{self, Args, Count, Failure, Flag, Global, number, switch, value};
 use crate::descriptors;
 use crate::foreground;
 use crate::init::join::{self, JoinPlan};
 use crate::init::transform;
-use crate::launch;
 use crate::plan::namespaces;
 use crate::plan::process::ProcessPlan;
 use crate::state::{Container, Status};
+use crate::{handover, launch};
 
 static FLAGS: [Flag; 18] = [
-    value(&["console-socket"], "path to an AF_UNIX socket which will receive the terminal's master"),
-    value(&["cwd"], "current working directory in the container"),
-    value(&["env", "e"], "set environment variables"),
-    switch(&["tty", "t"], "allocate a pseudo-TTY"),
-    value(&["user", "u"], "UID (format: <uid>[:<gid>])"),
-    value(&["additional-gids", "g"], "additional gids"),
-    value(&["process", "p"], "path to the process.json"),
-    switch(&["detach", "d"], "detach from the container's process"),
-    value(&["pid-file"], "specify the file to write the process id to"),
-    value(&["process-label"], "set the SELinux process label (not supported)"),
-    value(&["apparmor"], "set the AppArmor profile for the process"),
-    switch(&["no-new-privs"], "set the no new privileges value for the process"),
-    value(&["cap", "c"], "add a capability to the bounding set for the process"),
-    value(&["preserve-fds"], "pass N additional file descriptors to the process (stdio + N in total)"),
-    value(&["cgroup"], "run the process in an (existing) sub-cgroup (not supported yet)"),
-    switch(&["ignore-paused"], "allow exec in a paused container"),
-    switch(&["no-subreaper"], "disable the use of the subreaper used to reap reparented processes"),
-    value(&["pidfd-socket"], "path to an AF_UNIX socket which will receive a pidfd (not supported yet)"),
+    value(&["console-socket"], "AF_UNIX socket that gets the terminal's master"),
+    value(&["pidfd-socket"], "AF_UNIX socket that gets a pidfd of the process"),
+    value(&["cwd"], "working directory in the container"),
+    value(&["env", "e"], "add a variable to the environment"),
+    switch(&["tty", "t"], "give the process a terminal"),
+    value(&["user", "u"], "run as <uid>[:<gid>]"),
+    value(&["additional-gids", "g"], "one more group"),
+    value(&["process", "p"], "run what this process.json says"),
+    switch(&["detach", "d"], "leave the process running in the background"),
+    value(&["pid-file"], "file that gets the process's id"),
+    value(&["process-label"], "SELinux label of the process"),
+    value(&["apparmor"], "AppArmor profile of the process"),
+    switch(&["no-new-privs"], "forbid the process to gain privileges"),
+    value(&["cap", "c"], "add a capability"),
+    number(&["preserve-fds"], "hand N more descriptors to the process, after stdio (default: 0)"),
+    value(&["cgroup"], "run in an existing cgroup below the container's, [<controller>[,...]:]<path>"),
+    switch(&["ignore-paused"], "also in a paused container"),
+    switch(&["no-subreaper"], ""),
 ];
 
 pub(super) static COMMAND: Command = Command {
     name: "exec",
-    about: "execute new process inside the container",
-    usage: "<container-id> <command> [command options]",
+    about: "run another process in a container",
+    usage: "<container-id> <command> [command options] || -p process.json <container-id>",
     flags: &FLAGS,
+    arguments: Count::AtLeast(1),
     command_after: Some(1),
     makes: true,
     run,
@@ -59,14 +60,7 @@ fn run(global: &Global, args: &Args) -> Result<i32, Failure> {
 }
 
 fn exec(global: &Global, args: &Args) -> Result<i32> {
-    for name in ["cgroup", "pidfd-socket"] {
-        if args.get(name).is_some() {
-            return Err(Error::unsupported(format!("--{name}: is not supported")));
-        }
-    }
-    let [id, command @ ..] = args.positional.as_slice() else {
-        return Err(Error::invalid("\"exec\" requires a minimum of 1 argument"));
-    };
+    let (id, command) = (&args.positional[0], &args.positional[1..]);
     let container = Container::open(&global.root, id)?;
     match container.status() {
         Status::Running | Status::Created => {}
@@ -89,15 +83,17 @@ fn exec(global: &Global, args: &Args) -> Result<i32> {
     if !detached {
         let _ = sys::signal::block_all();
     }
-    let (pid, pidfd) =
-        add(&container, &process, console).map_err(|e| e.prefixed("unable to start container process"))?;
-    if let Some(path) = args.get("pid-file").filter(|p| !p.is_empty())
-        && let Err(error) = launch::write_pid_file(&PathBuf::from(path), pid)
-    {
+    let pidfd_socket = cli::pidfd_socket(args)?;
+    let (pid, pidfd) = add(&container, &process, console, args.all("cgroup"))
+        .map_err(|e| e.prefixed("unable to start container process"))?;
+    let told = pidfd_socket.map_or(Ok(()), |socket| handover::send(socket.as_fd(), pidfd.as_fd(), "pidfd"));
+    let pid_file = args.get("pid-file").filter(|p| !p.is_empty());
+    let written = told.and_then(|()| pid_file.map_or(Ok(()), |path| launch::write_pid_file(Path::new(path), pid)));
+    if let Err(error) = written {
         launch::end(&pidfd);
         return Err(error);
     }
-    if detached { Ok(0) } else { foreground::wait(pid, &pidfd, terminal.as_ref()) }
+    if detached { Ok(0) } else { foreground::wait(pid, terminal.as_ref(), None) }
 }
 
 /// What to run: a file's process, or the container's own with changes.
@@ -124,10 +120,10 @@ fn process(args: &Args, own: &Process, command: &[String]) -> Result<Process> {
     }
     process.env.extend(args.all("env").iter().cloned());
     if let Some(user) = args.get("user").filter(|u| !u.is_empty()) {
-        let bad = || Error::invalid(format!("--user {user:?}: is not <uid>[:<gid>]"));
+        let bad = |what: &str, text: &str| Error::invalid(format!("bad {what}: {text:?} in --user {user}"));
         let (uid, gid) = user.split_once(':').map_or((user, None), |(u, g)| (u, Some(g)));
-        process.user.uid = uid.parse().map_err(|_| bad())?;
-        process.user.gid = gid.map_or(Ok(process.user.gid), |g| g.parse().map_err(|_| bad()))?;
+        process.user.uid = uid.parse().map_err(|_| bad("uid", uid))?;
+        process.user.gid = gid.map_or(Ok(process.user.gid), |g| g.parse().map_err(|_| bad("gid", g)))?;
     }
     for gid in args.all("additional-gids") {
         let gid = gid.parse().map_err(|_| Error::invalid(format!("--additional-gids {gid:?}: is not a number")))?;
@@ -178,13 +174,28 @@ fn read_process(path: &Path) -> Result<Process> {
 }
 
 /// Makes the process and waits until its program runs.
-fn add(container: &Container, process: &Process, console: Option<OwnedFd>) -> Result<(i32, OwnedFd)> {
+fn add(
+    container: &Container,
+    process: &Process,
+    console: Option<OwnedFd>,
+    cgroups: &[String],
+) -> Result<(i32, OwnedFd)> {
     let record = container.record()?;
     let Some((init, target)) = container.init() else {
         return Err(Error::conflict("cannot exec in a stopped container"));
     };
     let process = ProcessPlan::from_spec(process)?;
-    let entrance = record.cgroup.entrance()?;
+    let entrance = if cgroups.is_empty() {
+        match record.cgroup.entrance() {
+            // The first process has gone to another cgroup, and this one has been removed.
+            Err(error) if error.kind() == Kind::NotFound && matches!(record.cgroup, Location::V2 { .. }) => {
+                Entrance { born_in: Some(cgroup_of(init)?), ..Default::default() }
+            }
+            result => result?,
+        }
+    } else {
+        record.cgroup.below(cgroups)?.entrance().map_err(not_added)?
+    };
     let (ours, theirs) = Channel::pair()?;
     // A user may join the PID namespace only from inside the user namespace: a process in between does both.
     let in_between = record.namespaces & namespaces::USER != 0
@@ -212,10 +223,11 @@ fn add(container: &Container, process: &Process, console: Option<OwnedFd>) -> Re
     let forked = match (Fork { flags: 0, cgroup: entrance.born_in.as_ref().map(AsFd::as_fd) }).fork() {
         // A v2 cgroup that has been divided (by a service manager inside) takes no processes itself; the first
         // process is in one that does.
-        Err(error) if error.raw_os_error() == Some(16) => {
+        Err(error) if error.raw_os_error() == Some(16) && cgroups.is_empty() => {
             let place = cgroup_of(init)?;
             Fork { flags: 0, cgroup: Some(place.as_fd()) }.fork()
         }
+        Err(error) if entrance.born_in.is_some() && !cgroups.is_empty() => return Err(not_added(error.into())),
         result => result,
     };
     match forked.context(|| "clone")? {
@@ -236,6 +248,11 @@ fn add(container: &Container, process: &Process, console: Option<OwnedFd>) -> Re
             }
         }
     }
+}
+
+/// A cgroup that takes no processes, in the words that callers look for.
+fn not_added(error: Error) -> Error {
+    error.prefixed(format!("error adding pid {} to cgroups", std::process::id()))
 }
 
 /// Waits for "ready" and then for the end of the line: the program runs. With a process in between, the process that

@@ -4,7 +4,7 @@ use oci::runtime::{CgroupFeatures, Enabled, Features, LinuxFeatures, MountExtens
 use oci::{Error, Result};
 
 use super::Command;
-use crate::cli::{Args, Failure, Global};
+use crate::cli::{Args, Count, Failure, Global};
 use crate::plan::{mounts, namespaces};
 use crate::{capabilities, seccomp};
 
@@ -13,15 +13,13 @@ pub(super) static COMMAND: Command = Command {
     about: "show the enabled features",
     usage: "",
     flags: &[],
+    arguments: Count::Exactly(0),
     command_after: None,
     makes: false,
     run,
 };
 
-fn run(_: &Global, args: &Args) -> Result<i32, Failure> {
-    if !args.positional.is_empty() {
-        return Err(Error::invalid("\"features\" requires exactly 0 argument(s)").into());
-    }
+fn run(_: &Global, _: &Args) -> Result<i32, Failure> {
     let text = serde_json::to_string_pretty(&features()).map_err(|e| Error::internal(e.to_string()))?;
     println!("{text}");
     Ok(0)

@@ -4,28 +4,24 @@ use oci::{Error, Result};
 
 use super::Command;
 use super::state::{View, view};
-use crate::cli::{Args, Failure, Flag, Global, switch, value};
+use crate::cli::{Args, Count, Failure, Flag, Global, switch, value};
 use crate::state::Container;
 
-static FLAGS: [Flag; 2] = [
-    value(&["format", "f"], "select one of: table or json (default: \"table\")"),
-    switch(&["quiet", "q"], "display only container IDs"),
-];
+static FLAGS: [Flag; 2] =
+    [value(&["format", "f"], "table or json (default: \"table\")"), switch(&["quiet", "q"], "print ids only")];
 
 pub(super) static COMMAND: Command = Command {
     name: "list",
-    about: "lists containers started by sampan-runtime with the given root",
+    about: "list the containers below the state root",
     usage: "",
     flags: &FLAGS,
+    arguments: Count::Exactly(0),
     command_after: None,
     makes: false,
     run,
 };
 
 fn run(global: &Global, args: &Args) -> Result<i32, Failure> {
-    if !args.positional.is_empty() {
-        return Err(Error::invalid("\"list\" requires exactly 0 argument(s)").into());
-    }
     let mut views: Vec<View> = Vec::new();
     for id in Container::ids(&global.root)? {
         // Deleted since the directory was read.
@@ -43,7 +39,7 @@ fn run(global: &Global, args: &Args) -> Result<i32, Failure> {
             println!("{}", text.map_err(|e| Error::internal(e.to_string()))?);
         }
         None | Some("table") => table(&views),
-        Some(other) => return Err(Error::invalid(format!("invalid format option: {other:?}")).into()),
+        Some(_) => return Err(Error::invalid("invalid format option").into()),
     }
     Ok(0)
 }

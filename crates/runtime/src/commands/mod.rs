@@ -19,7 +19,7 @@ mod update;
 use oci::Result;
 use oci::runtime::VERSION;
 
-use crate::cli::{Args, Failure, Flag, Global, NAME};
+use crate::cli::{Args, Count, Failure, Flag, Global, Takes, name};
 
 /// One verb.
 pub(crate) struct Command {
@@ -27,6 +27,8 @@ pub(crate) struct Command {
     pub(crate) about: &'static str,
     pub(crate) usage: &'static str,
     pub(crate) flags: &'static [Flag],
+    /// How many positionals it takes.
+    pub(crate) arguments: Count,
     /// After this many positionals, the words are another program's.
     pub(crate) command_after: Option<usize>,
     /// Whether it makes a process in a container.
@@ -34,7 +36,7 @@ pub(crate) struct Command {
     pub(crate) run: fn(&Global, &Args) -> Result<i32, Failure>,
 }
 
-static COMMANDS: [&Command; 20] = [
+static COMMANDS: [&Command; 19] = [
     &unsupported::CHECKPOINT,
     &create::COMMAND,
     &delete::COMMAND,
@@ -54,34 +56,49 @@ static COMMANDS: [&Command; 20] = [
     &state::COMMAND,
     &update::COMMAND,
     &unsupported::HELP,
-    &unsupported::VERSION,
 ];
 
 /// The verb of that name.
 pub(crate) fn find(name: &str) -> Option<&'static Command> {
+    let name = if name == "h" { "help" } else { name };
     COMMANDS.iter().copied().find(|c| c.name == name)
 }
 
-/// `--version`: the second line is what callers parse.
+/// `--version`: callers look for the words before the colons.
 pub(crate) fn version() {
-    println!("{NAME} version {}\nspec: {VERSION}", env!("CARGO_PKG_VERSION"));
+    println!("{} version {}", name(), env!("CARGO_PKG_VERSION"));
+    println!("commit: {}\nspec: {VERSION}", option_env!("SAMPAN_COMMIT").unwrap_or("unknown"));
 }
 
+/// Prints options below each other, what they mean in a column beside them.
 fn print_flags(flags: &[Flag]) {
-    for flag in flags {
-        let names: Vec<String> =
-            flag.names.iter().map(|n| format!("{}{n}", if n.len() == 1 { "-" } else { "--" })).collect();
-        let names = format!("{}{}", names.join(", "), if flag.value { " value" } else { "" });
-        println!("   {names:32} {}", flag.help);
+    let shown: Vec<(String, &str)> = flags
+        .iter()
+        .filter(|flag| !flag.help.is_empty())
+        .map(|flag| {
+            let value = if flag.takes == Takes::Nothing { "" } else { " value" };
+            let dashes = |n: &str| if n.len() == 1 { "-" } else { "--" };
+            let names: Vec<String> = flag.names.iter().map(|n| format!("{}{n}{value}", dashes(n))).collect();
+            (names.join(", "), flag.help)
+        })
+        .collect();
+    let width = shown.iter().map(|(names, _)| names.len()).max().unwrap_or(0);
+    for (names, help) in shown {
+        println!("   {names:width$}  {help}");
     }
 }
 
 /// `--help`.
 pub(crate) fn help(global: &[Flag]) {
-    println!("NAME:\n   {NAME} - Open Container Initiative runtime\n");
-    println!("USAGE:\n   {NAME} [global options] command [command options] [arguments...]\n\nCOMMANDS:");
+    let name = name();
+    println!("NAME:\n   {name} - Open Container Initiative runtime\n");
+    println!(
+        "It makes, runs and removes containers from bundles: directories with a config.json and a root filesystem.\n"
+    );
+    println!("USAGE:\n   {name} [global options] command [command options] [arguments...]\n\nCOMMANDS:");
     for command in COMMANDS.iter().filter(|c| c.name != "init") {
-        println!("   {:12}{}", command.name, command.about);
+        let names = if command.name == "help" { "help, h" } else { command.name };
+        println!("   {names:12}{}", command.about);
     }
     println!("\nGLOBAL OPTIONS:");
     print_flags(global);
@@ -89,10 +106,11 @@ pub(crate) fn help(global: &[Flag]) {
 
 /// `<command> --help`.
 pub(crate) fn help_of(command: &Command) {
-    println!("NAME:\n   {NAME} {} - {}\n", command.name, command.about);
-    println!("USAGE:\n   {NAME} {} [command options] {}\n", command.name, command.usage);
+    let (name, options) = (name(), if command.flags.is_empty() { "" } else { "[command options] " });
+    println!("NAME:\n   {name} {} - {}\n", command.name, command.about);
+    println!("USAGE:\n   {name} {} {options}{}", command.name, command.usage);
     if !command.flags.is_empty() {
-        println!("OPTIONS:");
+        println!("\nOPTIONS:");
         print_flags(command.flags);
     }
 }

@@ -3,7 +3,7 @@
 use oci::{Error, Result};
 
 use super::Command;
-use crate::cli::{Args, Failure, Global};
+use crate::cli::{Args, Count, Failure, Global};
 use crate::state::{Container, Status};
 
 pub(super) static COMMAND: Command = Command {
@@ -11,6 +11,7 @@ pub(super) static COMMAND: Command = Command {
     about: "pause suspends all processes inside the container",
     usage: "<container-id>",
     flags: &[],
+    arguments: Count::Exactly(1),
     command_after: None,
     makes: false,
     run,
@@ -20,7 +21,6 @@ fn run(global: &Global, args: &Args) -> Result<i32, Failure> {
     let container = Container::open_locked(&global.root, args.id("pause")?)?;
     match container.status() {
         Status::Running | Status::Created => container.record()?.cgroup.set_frozen(true)?,
-        Status::Paused => return Err(Error::conflict("container already paused").into()),
         _ => return Err(Error::conflict("container not running").into()),
     }
     Ok(0)

@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use oci::{Error, Result};
 
 use super::Command;
-use crate::cli::{Args, Failure, Flag, Global, value};
+use crate::cli::{Args, Count, Failure, Flag, Global, value};
 use crate::state::Container;
 
 static FLAGS: [Flag; 1] = [value(&["format", "f"], "select one of: table or json (default: \"table\")")];
@@ -16,6 +16,7 @@ pub(super) static COMMAND: Command = Command {
     about: "ps displays the processes running inside a container",
     usage: "<container-id>",
     flags: &FLAGS,
+    arguments: Count::AtLeast(1),
     command_after: Some(1),
     makes: false,
     run,

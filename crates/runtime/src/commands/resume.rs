@@ -3,7 +3,7 @@
 use oci::{Error, Result};
 
 use super::Command;
-use crate::cli::{Args, Failure, Global};
+use crate::cli::{Args, Count, Failure, Global};
 use crate::state::{Container, Status};
 
 pub(super) static COMMAND: Command = Command {
@@ -11,6 +11,7 @@ pub(super) static COMMAND: Command = Command {
     about: "resumes all processes that have been previously paused",
     usage: "<container-id>",
     flags: &[],
+    arguments: Count::Exactly(1),
     command_after: None,
     makes: false,
     run,

@@ -5,41 +5,41 @@ use oci::Result;
 use super::Command;
 use super::create::{FLAGS as CREATE_FLAGS, request};
 use super::delete::destroy;
-use crate::cli::{self, Args, Failure, Flag, Global, switch};
+use crate::cli::{self, Args, Count, Failure, Flag, Global, switch};
 use crate::launch::{self, Launched};
 use crate::state::Status;
 use crate::{foreground, hooks, log};
 
 static FLAGS: [Flag; 10] = {
-    let mut all = [switch(&["detach", "d"], "detach from the container's process"); 10];
+    let mut all = [switch(&["detach", "d"], "leave the process running in the background"); 10];
     let mut i = 0;
     while i < CREATE_FLAGS.len() {
         all[i] = CREATE_FLAGS[i];
         i += 1;
     }
-    all[8] = switch(&["keep"], "do not delete the container after it exits");
-    all[9] = switch(&["no-subreaper"], "disable the use of the subreaper used to reap reparented processes");
+    all[8] = switch(&["keep"], "keep the container after its process has ended");
+    all[9] = switch(&["no-subreaper"], "do not adopt processes whose parents have ended");
     all
 };
 
 pub(super) static COMMAND: Command = Command {
     name: "run",
-    about: "create and run a container",
+    about: "create a container and start it",
     usage: "<container-id>",
     flags: &FLAGS,
+    arguments: Count::Exactly(1),
     command_after: None,
     makes: true,
     run,
 };
 
 fn run(global: &Global, args: &Args) -> Result<i32, Failure> {
-    Ok(attempt(global, args).map_err(|e| e.prefixed(format!("{} run failed", cli::NAME)))?)
+    Ok(attempt(global, args).map_err(|e| e.prefixed(format!("{} run failed", cli::name())))?)
 }
 
 fn attempt(global: &Global, args: &Args) -> Result<i32> {
     let detached = args.on("detach");
-    let mut request = request(global, args, "run")?;
-    let spec = launch::read_spec(&request.bundle)?;
+    let (mut request, spec) = request(global, args, "run")?;
     let with_terminal = spec.process.as_ref().is_some_and(|p| p.terminal);
     request.console = cli::console_socket(args, with_terminal, detached)?;
     let mut terminal = None;
@@ -57,7 +57,7 @@ fn attempt(global: &Global, args: &Args) -> Result<i32> {
         }
     }
     let launched = launch::launch(request, spec).map_err(|e| e.prefixed("unable to start container process"))?;
-    let Launched { container, pid, pidfd } = launched;
+    let Launched { container, pid, pidfd, notify } = launched;
     let poststart = container.record()?.hooks.poststart.clone();
     if !poststart.is_empty()
         && let Err(error) =
@@ -67,11 +67,14 @@ fn attempt(global: &Global, args: &Args) -> Result<i32> {
         destroy(&container)?;
         return Err(error);
     }
+    let container = container.unlock();
     if detached {
+        if let Some(proxy) = notify {
+            proxy.wait(pid, &pidfd)?;
+        }
         return Ok(0);
     }
-    let container = container.unlock();
-    let status = foreground::wait(pid, &pidfd, terminal.as_ref());
+    let status = foreground::wait(pid, terminal.as_ref(), notify.as_ref());
     if status.is_err() {
         launch::end(&pidfd);
     }

@@ -8,7 +8,7 @@ use oci::runtime::{
 use oci::{Error, Result};
 
 use super::Command;
-use crate::cli::{self, Args, Failure, Flag, Global, switch, value};
+use crate::cli::{self, Args, Count, Failure, Flag, Global, switch, value};
 
 static FLAGS: [Flag; 2] = [
     value(&["bundle", "b"], "path to the root of the bundle directory"),
@@ -20,15 +20,13 @@ pub(super) static COMMAND: Command = Command {
     about: "create a new specification file",
     usage: "",
     flags: &FLAGS,
+    arguments: Count::Exactly(0),
     command_after: None,
     makes: false,
     run,
 };
 
 fn run(_: &Global, args: &Args) -> Result<i32, Failure> {
-    if !args.positional.is_empty() {
-        return Err(Error::invalid("\"spec\" requires exactly 0 argument(s)").into());
-    }
     let path = cli::bundle(args)?.join("config.json");
     let mut spec = default_spec();
     if args.on("rootless") {

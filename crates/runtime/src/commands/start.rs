@@ -10,15 +10,17 @@ use rustix::io::Errno;
 
 use super::Command;
 use super::delete::end_init;
-use crate::cli::{Args, Failure, Global};
+use crate::cli::{Args, Count, Failure, Global};
+use crate::notify::Proxy;
 use crate::state::{Container, Status};
 use crate::{hooks, log};
 
 pub(super) static COMMAND: Command = Command {
     name: "start",
-    about: "executes the user defined process in a created container",
+    about: "start the program of a created container",
     usage: "<container-id>",
     flags: &[],
+    arguments: Count::Exactly(1),
     command_after: None,
     makes: false,
     run,
@@ -26,11 +28,17 @@ pub(super) static COMMAND: Command = Command {
 
 fn run(global: &Global, args: &Args) -> Result<i32, Failure> {
     let container = Container::open_locked(&global.root, args.id("start")?)?;
-    start(&container)?;
+    let notify = start(&container)?;
+    // Others may work on the container while its program gets ready.
+    drop(container);
+    if let Some((proxy, (pid, process))) = notify {
+        proxy.wait(pid, &process)?;
+    }
     Ok(0)
 }
 
-fn start(container: &Container) -> Result<()> {
+/// Returns what to wait for, where a service manager wants to hear of the program, and the process.
+fn start(container: &Container) -> Result<Option<(Proxy, (i32, OwnedFd))>> {
     let record = container.record()?;
     match container.status() {
         Status::Created => {}
@@ -38,6 +46,9 @@ fn start(container: &Container) -> Result<()> {
         Status::Running => return Err(Error::conflict("cannot start an already running container")),
         status => return Err(Error::conflict(format!("cannot start a container in the {} state", status.word()))),
     }
+    // Both before the program runs, which can be quick.
+    let proxy = Proxy::bind(container)?;
+    let notify = proxy.and_then(|proxy| Some((proxy, container.init()?)));
     let verdict = match record.hooks.start_container.is_empty() {
         true => None,
         // Before the gate opens, so that there is a reader by the time the hooks fail.
@@ -59,7 +70,7 @@ fn start(container: &Container) -> Result<()> {
     }
     let pid = container.pid().unwrap_or(0);
     if record.hooks.poststart.is_empty() {
-        return Ok(());
+        return Ok(notify);
     }
     let state = container.state(Status::Running, pid)?;
     hooks::run(hooks::POSTSTART, &record.hooks.poststart, &state, hooks::Place::Host).inspect_err(|_| {
@@ -67,7 +78,8 @@ fn start(container: &Container) -> Result<()> {
         if let Err(second) = end_init(container) {
             log::warn(format_args!("{second}"));
         }
-    })
+    })?;
+    Ok(notify)
 }
 
 fn open_verdict(container: &Container) -> Result<OwnedFd> {

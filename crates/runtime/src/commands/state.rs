@@ -7,7 +7,7 @@ use oci::{Error, Result, Timestamp};
 use serde::Serialize;
 
 use super::Command;
-use crate::cli::{Args, Failure, Global};
+use crate::cli::{Args, Count, Failure, Global};
 use crate::state::{Container, Status};
 
 pub(super) static COMMAND: Command = Command {
@@ -15,6 +15,7 @@ pub(super) static COMMAND: Command = Command {
     about: "output the state of a container",
     usage: "<container-id>",
     flags: &[],
+    arguments: Count::Exactly(1),
     command_after: None,
     makes: false,
     run,

@@ -6,7 +6,7 @@ use oci::runtime::{BlockIo, CpuLimits, MemoryLimits, PidsLimit, Resources};
 use oci::{Context, Error, Result};
 
 use super::Command;
-use crate::cli::{Args, Failure, Flag, Global, value};
+use crate::cli::{Args, Count, Failure, Flag, Global, value};
 use crate::state::{Container, Status};
 
 static FLAGS: [Flag; 18] = [
@@ -38,6 +38,7 @@ pub(super) static COMMAND: Command = Command {
     about: "update container resource constraints",
     usage: "<container-id>",
     flags: &FLAGS,
+    arguments: Count::Exactly(1),
     command_after: None,
     makes: false,
     run,

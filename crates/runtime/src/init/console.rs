@@ -1,13 +1,10 @@
 //! The container's terminal: opened from the container's own devpts, its master sent to whoever asked for it.
 
-use std::io::IoSlice;
-use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use oci::{Context, Error, Result};
 use rustix::fs::{FileType, Mode, OFlags, fstat, openat, statat};
 use rustix::io::Errno;
-use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 
@@ -59,18 +56,9 @@ pub(crate) fn mount_console(root: &Root, slave: BorrowedFd<'_>) -> Result<()> {
         .context(|| "mount the terminal on /dev/console")
 }
 
-/// Sends the master over the console socket, as runc does: one descriptor, its name as the payload.
+/// Sends the master over the console socket.
 pub(crate) fn send(socket: BorrowedFd<'_>, master: &OwnedFd) -> Result<()> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut control = SendAncillaryBuffer::new(&mut space);
-    let fds = [master.as_fd()];
-    if !control.push(SendAncillaryMessage::ScmRights(&fds)) {
-        return Err(Error::internal("no room for a descriptor"));
-    }
-    sendmsg(socket, &[IoSlice::new(b"/dev/ptmx")], &mut control, SendFlags::NOSIGNAL)
-        .map_err(io)
-        .context(|| "send the terminal over the console socket")?;
-    Ok(())
+    crate::handover::send(socket, master.as_fd(), "/dev/ptmx")
 }
 
 /// Makes the slave the controlling terminal and all three standard descriptors.

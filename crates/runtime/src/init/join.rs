@@ -11,6 +11,7 @@ use sys::clone::{Fork, Forked};
 use super::root::Root;
 use super::{console, new_keyring, transform};
 use crate::channel::{Channel, Report};
+use crate::log;
 use crate::plan::namespaces;
 use crate::plan::process::ProcessPlan;
 use crate::seccomp::Filter;
@@ -36,6 +37,7 @@ fn io(error: Errno) -> Error {
 
 /// Carries the plan out. Does not return.
 pub(crate) fn run(mut plan: JoinPlan) -> ! {
+    log::debug(format_args!("child process in init()"));
     let error = match prepare(&mut plan) {
         Ok(program) => transform::execute(&program, plan.process, plan.seccomp.as_ref()),
         Err(error) => error,
@@ -109,6 +111,7 @@ fn prepare(plan: &mut JoinPlan) -> Result<std::ffi::CString> {
     }
     let program = transform::prepare(&mut plan.process, plan.seccomp.as_ref())?;
     transform::keep_descriptors(plan.keep_fds);
+    log::debug(format_args!("setns_init: about to exec"));
     plan.channel.report(&Report::Ready)?;
     Ok(program)
 }

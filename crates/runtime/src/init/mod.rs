@@ -27,6 +27,7 @@ use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 use crate::cgroups::Location;
 use crate::channel::{Channel, Report};
 use crate::hooks::{self, Place};
+use crate::log;
 use crate::plan::mounts::{MS_PRIVATE, MS_REC, MS_SHARED, MS_SLAVE, MS_UNBINDABLE};
 use crate::plan::{InitPlan, c_path, namespaces};
 use root::Root;
@@ -93,6 +94,7 @@ fn io(error: Errno) -> Error {
 
 /// Carries the plan out. Does not return.
 pub(crate) fn run(plan: InitPlan, mut around: Surroundings) -> ! {
+    log::debug(format_args!("child process in init()"));
     let error = carry_out(plan, &mut around);
     around.channel.fail(&error);
     sys::process::exit_now(1)
@@ -206,6 +208,7 @@ fn prepare(plan: &mut InitPlan, around: &mut Surroundings, opened: Option<Opened
         transform::set_rlimits(None, &plan.process.rlimits)?;
     }
     let program = transform::prepare(&mut plan.process, plan.seccomp.as_ref())?;
+    log::debug(format_args!("init: closing the pipe to signal completion"));
     around.channel.report(&Report::Ready)?;
     if let Some(gate) = &around.gate {
         wait_for_start(gate)?;
