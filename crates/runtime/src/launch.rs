@@ -177,7 +177,8 @@ fn build(
         process: Process { args: Vec::new(), ..spec.process.unwrap_or_default() },
         seccomp: plan.seccomp.is_some(),
     };
-    let made = location.create_or_do_without(&resources)?;
+    let made =
+        location.create_or_do_without(&resources, linux.cgroups_path.as_deref().is_some_and(|p| !p.is_empty()))?;
     record.cgroup = location.clone();
     record.cgroup_made = location.parents_among(&made);
     undo.made = Some(made);

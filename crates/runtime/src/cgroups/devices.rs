@@ -27,6 +27,27 @@ pub(crate) struct Exception {
     access: u8,
 }
 
+impl Exception {
+    /// Reads the kernel's form, `c 1:3 rwm`.
+    fn parse(line: &str) -> Option<Self> {
+        let mut words = line.split_whitespace();
+        let block = match words.next()? {
+            "b" => true,
+            "c" => false,
+            _ => return None,
+        };
+        let (major, minor) = words.next()?.split_once(':')?;
+        let number = |n: &str| if n == "*" { Some(None) } else { n.parse().ok().map(Some) };
+        let access = words.next()?.chars().fold(0, |bits, letter| match letter {
+            'r' => bits | READ,
+            'w' => bits | WRITE,
+            'm' => bits | MKNOD,
+            _ => bits,
+        });
+        Some(Self { block, major: number(major)?, minor: number(minor)?, access })
+    }
+}
+
 /// As the kernel passes them to a program.
 const MKNOD: u8 = 1;
 const READ: u8 = 2;
@@ -82,6 +103,8 @@ impl DeviceRules {
                 'r' => READ,
                 'w' => WRITE,
                 'm' => MKNOD,
+                // "All" in other tables of rules, and nothing here: runc reads on as well.
+                'a' => 0,
                 other => return Err(Error::invalid(format!("access {other:?} is none of r, w, m"))),
             };
         }
@@ -141,6 +164,14 @@ impl DeviceRules {
             self.exceptions.push(new);
         }
         Ok(())
+    }
+
+    /// What a line of v1's `devices.list` allows too much: the line that takes it back.
+    pub(crate) fn excess_of(&self, line: &str) -> Option<String> {
+        let mut old = Exception::parse(line)?;
+        let same = |e: &&Exception| (e.block, e.major, e.minor) == (old.block, old.major, old.minor);
+        old.access &= !self.exceptions.iter().find(same).map_or(0, |e| e.access);
+        (old.access != 0).then(|| old.to_string())
     }
 
     /// The rules as a program for a v2 cgroup. The kernel passes type and access in one word, then the numbers.
@@ -278,6 +309,15 @@ mod tests {
         assert!(!default);
         assert_eq!(list[..4], ["c 1:5 rwm", "c 1:3 rwm", "c *:* m", "b 8:0 r"]);
         assert_eq!(list.iter().filter(|l| *l == "c 1:3 rwm").count(), 1);
+    }
+
+    #[test]
+    fn what_is_allowed_too_much_is_found() {
+        let rules = DeviceRules::for_container(&[rule(true, "c", 10, 200, "r")]).expect("valid");
+        assert_eq!(rules.excess_of("c 10:200 rw").as_deref(), Some("c 10:200 w"));
+        assert_eq!(rules.excess_of("b 8:* rwm").as_deref(), Some("b 8:* rwm"));
+        assert_eq!(rules.excess_of("c 1:3 rwm"), None);
+        assert_eq!(rules.excess_of("c 10:200 r"), None);
     }
 
     #[test]

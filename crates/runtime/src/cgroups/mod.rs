@@ -8,12 +8,13 @@
 //! to `tasks`: that is the one way to move a process that takes no machine-wide lock.
 
 pub(crate) mod devices;
+mod files;
 mod sub;
 mod v1;
 mod v2;
 
 use std::fs::{self, File};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -83,20 +84,24 @@ impl Location {
         if unified { Ok(v2::locate(&own, inner, absolute)) } else { Ok(v1::locate(&own, inner, absolute)) }
     }
 
-    /// As [`Location::create`], but an unprivileged user without delegated cgroups gets none, if no limits are asked for.
-    pub(crate) fn create_or_do_without(&mut self, resources: &Resources) -> Result<Made> {
-        match self.create(resources) {
-            Err(error)
-                if error.kind() == oci::Kind::PermissionDenied
-                    && !rustix::process::geteuid().is_root()
-                    && check_unlimited(resources).is_ok() =>
-            {
-                crate::log::warn(format_args!("the container gets no cgroup of its own: {error}"));
-                *self = Self::None;
-                Ok(Made::new())
-            }
-            result => result,
+    /// As [`Location::create`], but an unprivileged user without delegated cgroups gets none, if neither limits nor a
+    /// place are asked for.
+    pub(crate) fn create_or_do_without(&mut self, resources: &Resources, placed: bool) -> Result<Made> {
+        let error = match self.create(resources) {
+            Err(error) if error.kind() == oci::Kind::PermissionDenied && !rustix::process::geteuid().is_root() => error,
+            result => return result,
+        };
+        if placed {
+            return Err(error.prefixed("unable to apply cgroup configuration"));
         }
+        if check_unlimited(resources).is_err() {
+            return Err(
+                error.prefixed("rootless needs no limits + no cgrouppath when no permission is granted for cgroups")
+            );
+        }
+        crate::log::warn(format_args!("the container gets no cgroup of its own: {error}"));
+        *self = Self::None;
+        Ok(Made::new())
     }
 
     /// Makes the cgroup and sets its limits. On failure nothing is left.
@@ -237,7 +242,10 @@ impl Location {
 fn check_unlimited(resources: &Resources) -> Result<()> {
     let unlimited = Resources { devices: Vec::new(), ..resources.clone() };
     let privileged = rustix::process::geteuid().is_root();
-    if v2::settings(&unlimited)?.is_empty() && (!privileged || resources.devices.is_empty()) {
+    if v2::settings(&unlimited)?.is_empty()
+        && resources.unified.is_empty()
+        && (!privileged || resources.devices.is_empty())
+    {
         return Ok(());
     }
     Err(Error::unsupported("linux.resources: limits are given, and no cgroup hierarchy is mounted at /sys/fs/cgroup"))
@@ -284,18 +292,21 @@ fn make_directory(path: &Path, made: &mut Made) -> Result<bool> {
     Err(Error::unavailable(format!("make cgroup {}: its parent is removed again and again", path.display())))
 }
 
-/// Writes one control file.
-fn write(directory: &Path, file: &str, value: &str) -> Result<()> {
-    write_io(directory, file, value).context(|| format!("write {value:?} to {}", directory.join(file).display()))
-}
-
-fn write_io(directory: &Path, file: &str, value: &str) -> std::io::Result<()> {
-    File::options().write(true).open(directory.join(file))?.write_all(value.as_bytes())
-}
-
-fn read(directory: &Path, file: &str) -> Result<String> {
-    let path = directory.join(file);
-    fs::read_to_string(&path).map(|s| s.trim().to_owned()).context(|| format!("read {}", path.display()))
+/// A container's cgroup must be nobody's yet: an existing one may neither have processes nor be frozen.
+fn check_fresh(path: &Path, freezer: &str, frozen: &str) -> Result<()> {
+    let mut pids = Vec::new();
+    collect(path, &mut pids, 0)?;
+    if let Some(pid) = pids.first() {
+        return Err(Error::conflict(format!(
+            "container's cgroup is not empty: {} process(es) found: {} has process {pid}; give the container a linux.cgroupsPath of its own",
+            pids.len(),
+            path.display()
+        )));
+    }
+    if fs::read_to_string(path.join(freezer)).is_ok_and(|state| state.trim() == frozen) {
+        return Err(Error::conflict(format!("container's cgroup unexpectedly frozen: {}", path.display())));
+    }
+    Ok(())
 }
 
 fn parse_pids(text: &str) -> impl Iterator<Item = i32> + '_ {
@@ -308,8 +319,12 @@ fn collect(directory: &Path, pids: &mut Vec<i32>, depth: usize) -> Result<()> {
     match fs::read_to_string(directory.join("cgroup.procs")) {
         Ok(text) => pids.extend(parse_pids(&text)),
         Err(error) if gone(&error) => return Ok(()),
-        // A threaded v2 cgroup says ENOTSUP; its processes are listed by the domain above.
-        Err(error) if error.kind() == ErrorKind::Unsupported => {}
+        // A threaded v2 cgroup has threads, not processes.
+        Err(error) if error.kind() == ErrorKind::Unsupported => {
+            if let Ok(text) = fs::read_to_string(directory.join("cgroup.threads")) {
+                pids.extend(parse_pids(&text));
+            }
+        }
         Err(error) => return Err(error).context(|| format!("read {}/cgroup.procs", directory.display())),
     }
     if depth < 32 {

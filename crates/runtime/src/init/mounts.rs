@@ -246,7 +246,8 @@ fn cgroup(mount: &PlannedMount, flags: u64, around: &Surroundings<'_>) -> Result
     rustix::mount::mount(c"tmpfs", proc_path(target.as_fd()), c"tmpfs", outer, c"mode=755")
         .map_err(std::io::Error::from)?;
     let directory = root.resolve(&mount.destination).map_err(std::io::Error::from)?;
-    for (controllers, path) in paths {
+    // The v2 hierarchy of a hybrid machine has no name here, as under runc.
+    for (controllers, path) in paths.iter().filter(|(controllers, _)| !controllers.is_empty()) {
         let name = controllers.strip_prefix("name=").unwrap_or(controllers);
         let io = |e: Errno| Error::from(std::io::Error::from(e)).prefixed(format!("cgroup {controllers}"));
         rustix::fs::mkdirat(&directory, name, 0o755.into()).map_err(io)?;
