@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 
 use oci::{Context, Error, Result};
 
-use crate::{commands, descriptors, guard, log};
+use crate::{commands, descriptors, guard, log, rootless};
 
 /// What an option takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -254,10 +254,12 @@ fn dispatch(words: &[String]) -> Result<i32, Failure> {
     log::init(args.get("log").map(Path::new), args.get("log-format"), args.on("debug"))?;
     match args.get("rootless") {
         None | Some("" | "auto") => {}
-        Some(text) if parse_bool(text).is_some() => {}
-        Some(other) => {
-            return Err(Error::invalid(format!("invalid --rootless {other:?}: 'true', 'false' or 'auto'")).into());
-        }
+        Some(text) => match parse_bool(text) {
+            Some(given) => rootless::set(given),
+            None => {
+                return Err(Error::invalid(format!("invalid --rootless {text:?}: 'true', 'false' or 'auto'")).into());
+            }
+        },
     }
     let Some(command) = commands::find(name) else {
         return Err(Failure { error: Error::invalid(format!("No help topic for '{name}'\n")), status: 3 });
@@ -303,8 +305,8 @@ fn root_directory(given: Option<&str>) -> Result<PathBuf> {
     if let Some(root) = given.filter(|r| !r.is_empty()) {
         return std::path::absolute(root).context(|| format!("--root {root}"));
     }
-    if !rustix::process::geteuid().is_root()
-        && let Some(runtime) = std::env::var_os("XDG_RUNTIME_DIR").filter(|d| !d.is_empty())
+    if let Some(runtime) = std::env::var_os("XDG_RUNTIME_DIR").filter(|d| !d.is_empty())
+        && rootless::has_own_directory()
     {
         return Ok(Path::new(&runtime).join(NAME));
     }

@@ -22,7 +22,7 @@ use crate::hooks::{self, Place};
 use crate::init::{self, Surroundings, transform};
 use crate::plan::{InitPlan, namespaces};
 use crate::state::{Container, Record, Status};
-use crate::{log, notify};
+use crate::{log, mappings, notify};
 
 /// What the commands `create` and `run` were asked for.
 #[derive(Debug, Default)]
@@ -255,7 +255,7 @@ fn build(
             }
             Report::MapIds => {
                 if needs_maps {
-                    map_ids(pid, &linux.uid_mappings, &linux.gid_mappings)?;
+                    mappings::write(pid, &linux.uid_mappings, &linux.gid_mappings)?;
                 }
                 ours.answer()?;
             }
@@ -416,21 +416,6 @@ fn between(plan: InitPlan, mut around: Surroundings, flags: u64) -> ! {
             sys::process::exit_now(1)
         }
     }
-}
-
-fn map_ids(pid: i32, uids: &[oci::runtime::IdMapping], gids: &[oci::runtime::IdMapping]) -> Result<()> {
-    let write = |file: &str, text: &str| {
-        let path = format!("/proc/{pid}/{file}");
-        fs::write(&path, text).context(|| format!("write {file} ({})", text.trim_end().replace('\n', ", ")))
-    };
-    let lines = |maps: &[oci::runtime::IdMapping]| -> String {
-        maps.iter().map(|m| format!("{} {} {}\n", m.container_id, m.host_id, m.size)).collect()
-    };
-    if !rustix::process::geteuid().is_root() {
-        write("setgroups", "deny")?;
-    }
-    write("uid_map", &lines(uids))?;
-    write("gid_map", &lines(gids))
 }
 
 /// Writes a pid file so that a reader sees all of it or nothing.

@@ -17,6 +17,7 @@
 //! | [`foreground`] | waiting for a process: signals, terminal |
 //! | [`descriptors`] | what the caller has left open |
 //! | [`handover`], [`notify`] | what the caller gets over its sockets: descriptors, readiness |
+//! | [`mappings`], [`rootless`] | user namespaces, and users who are not root |
 //! | [`guard`] | the program's own file, out of a container's reach |
 
 mod capabilities;
@@ -32,8 +33,10 @@ mod hooks;
 mod init;
 mod launch;
 mod log;
+mod mappings;
 mod notify;
 mod plan;
+mod rootless;
 mod seccomp;
 mod signals;
 mod state;

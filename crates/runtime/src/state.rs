@@ -158,7 +158,8 @@ impl Container {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 DirBuilder::new()
                     .recursive(true)
-                    .mode(0o700)
+                    // Sticky, so that what cleans up users' directories of old files leaves it alone.
+                    .mode(if rustix::process::geteuid().is_root() { 0o700 } else { 0o1700 })
                     .create(root)
                     .context(|| format!("make state directory {}", root.display()))?;
                 make()

@@ -84,11 +84,13 @@ impl Location {
         if unified { Ok(v2::locate(&own, inner, absolute)) } else { Ok(v1::locate(&own, inner, absolute)) }
     }
 
-    /// As [`Location::create`], but an unprivileged user without delegated cgroups gets none, if neither limits nor a
+    /// As [`Location::create`], but who is not root of the machine and has no cgroups delegated gets none, if neither limits nor a
     /// place are asked for.
     pub(crate) fn create_or_do_without(&mut self, resources: &Resources, placed: bool) -> Result<Made> {
         let error = match self.create(resources) {
-            Err(error) if error.kind() == oci::Kind::PermissionDenied && !rustix::process::geteuid().is_root() => error,
+            Err(error) if error.kind() == oci::Kind::PermissionDenied && crate::rootless::does_without_cgroups() => {
+                error
+            }
             result => return result,
         };
         if placed {
@@ -99,7 +101,7 @@ impl Location {
                 error.prefixed("rootless needs no limits + no cgrouppath when no permission is granted for cgroups")
             );
         }
-        crate::log::warn(format_args!("the container gets no cgroup of its own: {error}"));
+        crate::log::debug(format_args!("the container gets no cgroup of its own: {error}"));
         *self = Self::None;
         Ok(Made::new())
     }
@@ -241,7 +243,7 @@ impl Location {
 /// A container without a cgroup cannot be limited.
 fn check_unlimited(resources: &Resources) -> Result<()> {
     let unlimited = Resources { devices: Vec::new(), ..resources.clone() };
-    let privileged = rustix::process::geteuid().is_root();
+    let privileged = !crate::rootless::does_without_cgroups();
     if v2::settings(&unlimited)?.is_empty()
         && resources.unified.is_empty()
         && (!privileged || resources.devices.is_empty())

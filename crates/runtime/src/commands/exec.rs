@@ -197,10 +197,12 @@ fn add(
         record.cgroup.below(cgroups)?.entrance().map_err(not_added)?
     };
     let (ours, theirs) = Channel::pair()?;
-    // A user may join the PID namespace only from inside the user namespace: a process in between does both.
-    let in_between = record.namespaces & namespaces::USER != 0
-        && record.namespaces & namespaces::PID != 0
-        && !rustix::process::geteuid().is_root();
+    // A process that is born in the container's PID namespace is in sight of its processes, and one of those that may
+    // trace others must find nothing of the host: so a process in between enters everything else first. A user needs
+    // it anyway, who may join the PID namespace only from inside the user namespace. Only for root and a container with
+    // a user namespace it is not needed: nobody in there may trace what is not dumpable.
+    let root = rustix::process::geteuid().is_root();
+    let in_between = record.namespaces & namespaces::PID != 0 && !(root && record.namespaces & namespaces::USER != 0);
     let plan = JoinPlan {
         target: Some(target.try_clone()?),
         namespaces: if in_between { record.namespaces } else { record.namespaces & !namespaces::PID },
@@ -212,7 +214,7 @@ fn add(
         keep_fds: descriptors::kept(),
         keyring: Some(record.id.clone()),
     };
-    if rustix::process::geteuid().is_root() {
+    if root {
         // Before the process exists: from its birth on it can be seen in the container's PID namespace.
         transform::hide()?;
     }

@@ -128,11 +128,13 @@ fn default_spec() -> Spec {
 /// What an unprivileged user can have: a user namespace of one user, the host's network, no limits.
 fn make_rootless(spec: &mut Spec) {
     let own = |host_id| vec![IdMapping { container_id: 0, host_id, size: 1 }];
-    spec.mounts.retain(|m| m.destination != "/sys" && m.destination != "/sys/fs/cgroup");
     for m in &mut spec.mounts {
+        if m.destination == "/sys" {
+            // A sysfs belongs to a network namespace, and that is the host's.
+            *m = mount("/sys", "none", "/sys", &["rbind", "nosuid", "noexec", "nodev", "ro"]);
+        }
         m.options.retain(|o| !o.starts_with("gid=") && !o.starts_with("uid="));
     }
-    spec.mounts.push(mount("/sys", "none", "/sys", &["rbind", "nosuid", "noexec", "nodev", "ro"]));
     if let Some(linux) = &mut spec.linux {
         linux.namespaces.retain(|n| n.kind != "network");
         linux.namespaces.push(Namespace { kind: "user".into(), path: None });

@@ -63,8 +63,8 @@ fn leave_host(plan: &mut JoinPlan, target: OwnedFd) -> Result<()> {
     sys::process::setns(target.as_fd(), plan.namespaces).context(|| "join the container's namespaces")
 }
 
-/// The process in between that a user needs: only from inside the user namespace may the PID namespace be joined. It
-/// makes the process that becomes the program as a sibling of itself. Does not return.
+/// The process in between: it enters everything, and then makes the process that becomes the program as a sibling of
+/// itself. Does not return.
 pub(crate) fn run_in_between(mut plan: JoinPlan) -> ! {
     const CLONE_PARENT: u64 = 0x8000;
     let result = (|| {

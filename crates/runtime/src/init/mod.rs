@@ -70,10 +70,15 @@ pub(crate) struct Opened {
 }
 
 impl Opened {
-    /// Opens them; to be called with the host's rights. `None` before Linux 5.12: then the process tries itself.
+    /// Opens them; to be called with the host's rights. `None` without the right to, and before Linux 5.12: then the
+    /// process tries itself.
     pub(crate) fn open(plan: &InitPlan) -> Result<Option<Self>> {
-        let rootfs = mounts::clone_tree(CWD, &c_path(&plan.rootfs)?, true)
-            .context(|| format!("open rootfs {}", plan.rootfs.display()))?;
+        let rootfs = match mounts::clone_tree(CWD, &c_path(&plan.rootfs)?, true) {
+            // Root of a user namespace in somebody else's mount namespace.
+            Err(error) if error.kind() == oci::Kind::PermissionDenied => return Ok(None),
+            result => result,
+        };
+        let rootfs = rootfs.context(|| format!("open rootfs {}", plan.rootfs.display()))?;
         let sources = mounts::open_sources(&plan.mounts)?;
         let shared = plan.root_propagation.is_some_and(|p| p & MS_SHARED != 0);
         // A copy of a shared mount is shared too: what the container mounts in it would appear on the host.

@@ -50,7 +50,7 @@ pub(crate) fn mask(paths: &[String], root: &Root) -> Result<()> {
             mount(c"tmpfs", proc_path(target.as_fd()), c"tmpfs", MountFlags::RDONLY, c"nr_blocks=1,nr_inodes=1")
                 .map_err(io)?;
             // The path is looked up again; in a volume that others change, it can lead elsewhere by now.
-            empty = root.resolve(path).ok().filter(|handle| is_empty_tmpfs(handle));
+            empty = root.resolve(path).ok().filter(is_empty_tmpfs);
             Ok(())
         })();
         result.context(|| format!("mask path {path}"))?;
@@ -61,7 +61,7 @@ pub(crate) fn mask(paths: &[String], root: &Root) -> Result<()> {
 /// Whether a handle is one of a read-only tmpfs, which the mask is.
 fn is_empty_tmpfs(handle: &OwnedFd) -> bool {
     const TMPFS_MAGIC: i64 = 0x0102_1994;
-    rustix::fs::fstatfs(handle).is_ok_and(|s| s.f_type as i64 == TMPFS_MAGIC && s.f_files == 1)
+    rustix::fs::fstatfs(handle).is_ok_and(|s| s.f_type == TMPFS_MAGIC && s.f_files == 1)
 }
 
 /// Makes paths read-only with everything mounted below. Missing ones stay so.

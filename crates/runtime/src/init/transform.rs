@@ -225,6 +225,11 @@ fn become_user(process: &ProcessPlan) -> Result<()> {
     match rustix::thread::set_thread_groups(&groups) {
         // A user namespace of an unprivileged user cannot change them, and none were asked for.
         Err(Errno::PERM) if groups.is_empty() => {}
+        Err(Errno::PERM) => {
+            return Err(Error::permission_denied(
+                "setgroups: not permitted: cannot set any additional groups in a rootless container",
+            ));
+        }
         result => result.map_err(io).context(|| "setgroups")?,
     }
     let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));

@@ -8,6 +8,7 @@
 pub(crate) mod mounts;
 pub(crate) mod namespaces;
 pub(crate) mod process;
+mod rootless;
 
 use std::collections::BTreeMap;
 use std::ffi::CString;
@@ -96,6 +97,9 @@ impl InitPlan {
         let linux = spec.linux.as_ref().unwrap_or(&empty);
         refuse_unsupported(linux)?;
         let namespaces = Namespaces::from_spec(linux)?;
+        if !rustix::process::geteuid().is_root() {
+            rootless::check(spec, linux, &namespaces)?;
+        }
         let root = spec.root.as_ref().ok_or_else(|| Error::invalid("root: is missing"))?;
         if root.path.as_os_str().is_empty() {
             return Err(Error::invalid("root.path: is missing"));
