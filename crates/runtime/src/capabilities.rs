@@ -1,6 +1,7 @@
 //! Capability names and sets.
 
-use oci::Result;
+use std::collections::BTreeSet;
+
 use oci::runtime::Capabilities;
 
 use crate::log;
@@ -61,15 +62,30 @@ pub(crate) struct Sets {
 }
 
 impl Sets {
-    /// Unknown names are left out with a warning, as the specification asks.
-    pub(crate) fn from_spec(spec: &Capabilities) -> Result<Self> {
-        Ok(Self {
+    /// Unknown names are left out with one warning for all, as the specification asks.
+    pub(crate) fn from_spec(spec: &Capabilities) -> Self {
+        let mut unknown = BTreeSet::new();
+        let mut bits = |names: &[String]| {
+            names.iter().fold(0, |bits, name| match number(name) {
+                Some(n) => bits | 1 << n,
+                None => {
+                    unknown.insert(name.clone());
+                    bits
+                }
+            })
+        };
+        let sets = Self {
             bounding: bits(&spec.bounding),
             effective: bits(&spec.effective),
             inheritable: bits(&spec.inheritable),
             permitted: bits(&spec.permitted),
             ambient: bits(&spec.ambient),
-        })
+        };
+        if !unknown.is_empty() {
+            let names: Vec<String> = unknown.into_iter().collect();
+            log::warn(format_args!("ignoring unknown or unavailable capabilities: [{}]", names.join(" ")));
+        }
+        sets
     }
 }
 
@@ -78,12 +94,8 @@ pub(crate) fn number(name: &str) -> Option<u32> {
     NAMES.iter().position(|n| *n == name).map(|i| i as u32)
 }
 
-fn bits(names: &[String]) -> u64 {
-    names.iter().fold(0, |bits, name| match number(name) {
-        Some(n) => bits | 1 << n,
-        None => {
-            log::warn(format_args!("ignoring unknown or unavailable capabilities: [{name}]"));
-            bits
-        }
-    })
+/// Names of the capabilities in a set.
+pub(crate) fn names(bits: u64) -> String {
+    let known = NAMES.iter().enumerate().filter(|(n, _)| bits & 1 << n != 0).map(|(_, name)| *name);
+    known.collect::<Vec<_>>().join(" ")
 }

@@ -175,6 +175,7 @@ fn build(
             ..Default::default()
         },
         process: Process { args: Vec::new(), ..spec.process.unwrap_or_default() },
+        execution: plan.execution.clone(),
         seccomp: plan.seccomp.is_some(),
     };
     let made =

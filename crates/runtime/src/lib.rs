@@ -14,6 +14,7 @@
 //! | [`cgroups`] | v1 and v2, device rules |
 //! | [`seccomp`] | policies to BPF |
 //! | [`hooks`] | programs called along the way |
+//! | [`labels`], [`procfs`] | AppArmor and SELinux; writes that cannot be led astray |
 //! | [`foreground`] | waiting for a process: signals, terminal |
 //! | [`descriptors`] | what the caller has left open |
 //! | [`handover`], [`notify`] | what the caller gets over its sockets: descriptors, readiness |
@@ -31,11 +32,13 @@ mod guard;
 mod handover;
 mod hooks;
 mod init;
+mod labels;
 mod launch;
 mod log;
 mod mappings;
 mod notify;
 mod plan;
+mod procfs;
 mod rootless;
 mod seccomp;
 mod signals;

@@ -26,6 +26,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cgroups::Location;
 use crate::log;
+use crate::plan::execution::Execution;
 use crate::seccomp::Filter;
 
 /// What is remembered of a container.
@@ -52,6 +53,9 @@ pub(crate) struct Record {
     pub(crate) hooks: Hooks,
     /// The configured process without its arguments: what `exec` takes over.
     pub(crate) process: Process,
+    /// What of `linux` every process has.
+    #[serde(default)]
+    pub(crate) execution: Execution,
     /// Whether there is a filter beside this record.
     pub(crate) seccomp: bool,
 }

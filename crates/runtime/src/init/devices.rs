@@ -10,7 +10,8 @@ use rustix::io::Errno;
 
 use super::mounts::{attach, clone_tree};
 use super::root::Root;
-use crate::plan::{DeviceKind, PlannedDevice, c_path};
+use crate::plan::c_path;
+use crate::plan::devices::{DeviceKind, PlannedDevice};
 
 /// Links that the specification demands; their targets are inside the container.
 const LINKS: [(&str, &str); 5] = [

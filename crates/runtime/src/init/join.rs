@@ -12,6 +12,7 @@ use super::root::Root;
 use super::{console, new_keyring, transform};
 use crate::channel::{Channel, Report};
 use crate::log;
+use crate::plan::execution::Execution;
 use crate::plan::namespaces;
 use crate::plan::process::ProcessPlan;
 use crate::seccomp::Filter;
@@ -23,6 +24,7 @@ pub(crate) struct JoinPlan {
     /// Namespaces to enter (`CLONE_NEW*`), without those that the fork has entered.
     pub(crate) namespaces: u64,
     pub(crate) process: ProcessPlan,
+    pub(crate) execution: Execution,
     pub(crate) seccomp: Option<Filter>,
     pub(crate) cgroup_files: Vec<File>,
     pub(crate) channel: Channel,
@@ -49,8 +51,13 @@ pub(crate) fn run(mut plan: JoinPlan) -> ! {
 /// The last steps outside of the container.
 fn leave_host(plan: &mut JoinPlan, target: OwnedFd) -> Result<()> {
     transform::enter_cgroups(std::mem::take(&mut plan.cgroup_files))?;
-    // Both through the host's procfs, which is out of reach after the next step.
+    // With an initial affinity and no final one, the kernel decides.
+    if plan.process.affinity.last.is_some() || plan.process.affinity.initial.is_none() {
+        transform::set_processors(plan.process.affinity.last.as_deref())?;
+    }
+    // All through the host's procfs, which is out of reach after the next step.
     transform::set_oom_score("self", plan.process.oom_score_adj)?;
+    plan.process.labels.apply(plan.keyring.is_some())?;
     transform::seal_descriptors(plan.keep_fds)?;
     if plan.namespaces & namespaces::USER != 0 {
         // While this process may still raise its own limits.
@@ -109,6 +116,7 @@ fn prepare(plan: &mut JoinPlan) -> Result<std::ffi::CString> {
     if plan.namespaces & namespaces::USER == 0 {
         transform::set_rlimits(None, &plan.process.rlimits)?;
     }
+    transform::set_execution(&plan.execution)?;
     let program = transform::prepare(&mut plan.process, plan.seccomp.as_ref())?;
     transform::keep_descriptors(plan.keep_fds);
     log::debug(format_args!("setns_init: about to exec"));

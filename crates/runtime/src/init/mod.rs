@@ -120,6 +120,7 @@ fn carry_out(mut plan: InitPlan, around: &mut Surroundings) -> Error {
 fn prepare(plan: &mut InitPlan, around: &mut Surroundings, opened: Option<Opened>) -> Result<std::ffi::CString> {
     // Handles of the host go as soon as they are used: from now on processes of other containers may see this one.
     transform::enter_cgroups(std::mem::take(&mut around.cgroup_files))?;
+    transform::set_processors(None)?;
     if around.join_here && around.unprivileged {
         // Afterwards the file belongs to root alone.
         transform::set_oom_score("self", plan.process.oom_score_adj)?;
@@ -186,6 +187,7 @@ fn prepare(plan: &mut InitPlan, around: &mut Surroundings, opened: Option<Opened
     for mount in &readonly_later {
         mounts::make_readonly(mount).context(|| "make a mount read-only")?;
     }
+    plan.process.labels.apply(around.keyring.is_some())?;
     transform::seal_descriptors(around.keep_fds)?;
     drop(readonly_later);
     enter_root(&root, around.no_pivot)?;
@@ -204,9 +206,7 @@ fn prepare(plan: &mut InitPlan, around: &mut Surroundings, opened: Option<Opened
     if let Some(slave) = terminal {
         console::take(&slave)?;
     }
-    if let Some(domain) = plan.personality {
-        sys::process::set_personality(domain).context(|| "set personality")?;
-    }
+    transform::set_execution(&plan.execution)?;
     if in_user_namespace {
         around.channel.ask(&Report::SetLimits)?;
     } else {

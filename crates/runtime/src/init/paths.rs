@@ -1,7 +1,5 @@
 //! Masked and read-only paths, and kernel parameters.
 
-use std::fs::File;
-use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 
 use oci::{Context, Error, Result};
@@ -11,6 +9,7 @@ use rustix::mount::{MountFlags, mount, mount_bind};
 
 use super::mounts::{attach, clone_tree};
 use super::root::{Root, is_directory, proc_path};
+use crate::procfs::Procfs;
 use sys::mount_attr::{MountAttr, RDONLY, mount_setattr};
 
 fn io(error: Errno) -> Error {
@@ -91,13 +90,13 @@ pub(crate) fn readonly(paths: &[String], root: &Root) -> Result<()> {
 /// Sets kernel parameters through the host's procfs, which shows them of the namespaces the caller is in. The
 /// container's own procfs could be something else by now.
 pub(crate) fn sysctl(parameters: &[(String, String)]) -> Result<()> {
+    if parameters.is_empty() {
+        return Ok(());
+    }
+    let proc = Procfs::open()?;
     for (path, value) in parameters {
-        let file = format!("/proc/sys/{path}");
-        File::options()
-            .write(true)
-            .open(&file)
-            .and_then(|mut f| f.write_all(value.as_bytes()))
-            .context(|| format!("write sysctl {}={value}", path.replace('/', ".")))?;
+        proc.write(&format!("sys/{path}"), value.as_bytes())
+            .context(|| format!("linux.sysctl: write sysctl {}={value}", path.replace('/', ".")))?;
     }
     Ok(())
 }

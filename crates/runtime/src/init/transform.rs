@@ -16,6 +16,7 @@ use sys::exec::Vector;
 
 use super::root::Root;
 use crate::capabilities::Sets;
+use crate::plan::execution::Execution;
 use crate::plan::process::{PlannedRlimit, ProcessPlan};
 use crate::seccomp::Filter;
 
@@ -32,7 +33,22 @@ pub(crate) fn set_rlimits(pid: Option<rustix::process::Pid>, limits: &[PlannedRl
             None => rustix::process::setrlimit(*resource, limit),
             Some(_) => rustix::process::prlimit(pid, *resource, limit).map(drop),
         };
-        result.map_err(io).context(|| format!("error setting rlimit type {name} (soft {soft}, hard {hard})"))?;
+        result.map_err(io).map_err(|error| {
+            let number = *resource as u32;
+            let shown = |n: u64| if n == u64::MAX { "unlimited".to_owned() } else { n.to_string() };
+            let hint = match error.kind() {
+                oci::Kind::PermissionDenied => "; a hard limit can only be raised with CAP_SYS_RESOURCE",
+                _ => "",
+            };
+            Error::new(
+                error.kind(),
+                format!(
+                    "error setting rlimit type {number}: {error} (process.rlimits: {name}, soft {}, hard {}{hint})",
+                    shown(*soft),
+                    shown(*hard)
+                ),
+            )
+        })?;
     }
     Ok(())
 }
@@ -63,18 +79,47 @@ pub(crate) fn hide() -> Result<()> {
         .context(|| "set the process to non-dumpable")
 }
 
+/// The processors of a process that is now in its cgroup: those given, or else all that the cgroup has. What the
+/// runtime's caller was confined to is not the container's business, but the kernel would remember it.
+pub(crate) fn set_processors(given: Option<&[u64]>) -> Result<()> {
+    match given {
+        Some(mask) => sys::process::set_cpu_affinity(0, mask).context(|| "error setting final CPU affinity"),
+        None => {
+            // Fails where a filter around the runtime forbids it; then they stay as they are.
+            let _ = sys::process::set_cpu_affinity(0, &[u64::MAX; 16]);
+            Ok(())
+        }
+    }
+}
+
+/// Execution domain and memory policy; after the cgroup, whose memory nodes the policy refers to.
+pub(crate) fn set_execution(execution: &Execution) -> Result<()> {
+    if let Some(domain) = execution.personality {
+        sys::process::set_personality(domain).context(|| "set personality")?;
+    }
+    if let Some(policy) = &execution.memory_policy {
+        sys::process::set_memory_policy(policy.mode, &policy.nodes)
+            .context(|| "linux.memoryPolicy: error setting memory policy: set_mempolicy")?;
+    }
+    Ok(())
+}
+
 /// Becomes the user with the capabilities, in the working directory, filtered; everything but the program itself.
 /// Returns the program's path.
 pub(crate) fn prepare(process: &mut ProcessPlan, filter: Option<&Filter>) -> Result<CString> {
     let user = &process.user;
     if let Some(scheduler) = &process.scheduler {
-        sys::process::set_scheduler(scheduler).context(|| "set the scheduler")?;
+        sys::process::set_scheduler(scheduler).map_err(|error| match error.raw_os_error() {
+            Some(1) if process.confined => {
+                Error::permission_denied("process scheduler can't be used together with AllowedCPUs")
+            }
+            _ => Error::from(error).prefixed("error setting scheduler"),
+        })?;
     }
     if let Some((class, level)) = process.io_priority {
-        sys::process::set_io_priority(class, level).context(|| "set the I/O priority")?;
+        sys::process::set_io_priority(class, level).context(|| "error setting ioPriority")?;
     }
     fix_standard_descriptors(user.uid)?;
-    rustix::process::umask(Mode::from_raw_mode(user.umask.unwrap_or(0o022)));
     if process.needs_home {
         let home = home_directory(user.uid).unwrap_or_else(|| b"/".to_vec());
         process.env.retain(|e| !e.as_bytes().starts_with(b"HOME="));
@@ -84,12 +129,11 @@ pub(crate) fn prepare(process: &mut ProcessPlan, filter: Option<&Filter>) -> Res
     // As root first, because it may be the only one allowed to go there; then once more as the user, because the
     // directory may be on a filesystem where root is nobody.
     let entered = enter(process)?;
+    rustix::process::umask(Mode::from_raw_mode(user.umask.unwrap_or(0o022)));
     if process.no_new_privileges {
         rustix::thread::set_no_new_privs(true).map_err(io).context(|| "set no_new_privs")?;
     }
-    if let Some(sets) = &process.capabilities {
-        drop_bounding(sets)?;
-    }
+    drop_bounding(&process.capabilities)?;
     rustix::thread::set_keep_capabilities(true).map_err(io).context(|| "keep capabilities")?;
     become_user(process)?;
     if !entered {
@@ -105,9 +149,7 @@ pub(crate) fn prepare(process: &mut ProcessPlan, filter: Option<&Filter>) -> Res
         raise_effective()?;
         filter.install()?;
     }
-    if let Some(sets) = &process.capabilities {
-        set_capabilities(sets)?;
-    }
+    set_capabilities(&process.capabilities)?;
     let path = process.env.iter().rev().find_map(|e| e.as_bytes().strip_prefix(b"PATH=")).unwrap_or_default().to_vec();
     look_up(&process.args[0], &path)
 }
@@ -201,7 +243,9 @@ fn check_directory() -> Result<()> {
     if cwd.as_bytes().first() == Some(&b'/') {
         return Ok(());
     }
-    Err(Error::permission_denied("current working directory is outside of container mount namespace root"))
+    Err(Error::permission_denied(
+        "current working directory is outside of container mount namespace root -- possible container breakout detected",
+    ))
 }
 
 fn drop_bounding(sets: &Sets) -> Result<()> {
@@ -262,6 +306,11 @@ fn set_capabilities(sets: &Sets) -> Result<()> {
         Err(Errno::PERM) => {
             // Some are not the runtime's to give (it runs in a container itself): give the others.
             let have = rustix::thread::capabilities(None).map_err(io)?.permitted.bits();
+            let missing = (sets.effective | sets.permitted | sets.inheritable) & !have;
+            crate::log::warn(format_args!(
+                "ignoring unknown or unavailable capabilities: [{}]",
+                crate::capabilities::names(missing)
+            ));
             rustix::thread::set_capabilities(None, wanted(have)).map_err(io).context(|| "set capabilities")?;
         }
         result => result.map_err(io).context(|| "set capabilities")?,
@@ -275,7 +324,7 @@ fn set_capabilities(sets: &Sets) -> Result<()> {
             rustix::thread::configure_capability_in_ambient_set(CapabilitySet::from_bits_retain(1 << number), true)
         {
             let name = crate::capabilities::NAMES.get(number as usize).unwrap_or(&"?");
-            crate::log::warn(format_args!("cannot raise ambient capability {name}: {error}"));
+            crate::log::warn(format_args!("can't raise ambient capability {name}: {}", io(error)));
         }
     }
     Ok(())

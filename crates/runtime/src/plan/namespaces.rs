@@ -101,6 +101,16 @@ impl Namespaces {
         (self.create | self.joined) & bit != 0 || self.join.iter().any(|j| j.bit == bit)
     }
 
+    /// Whether a namespace given by path is the one that the runtime itself is in.
+    pub(crate) fn joins_own(&self, bit: u64) -> Result<bool> {
+        let Some(join) = self.join.iter().find(|j| j.bit == bit) else { return Ok(false) };
+        let file = KINDS.iter().find(|(_, b, _)| *b == bit).map_or("", |(.., file)| file);
+        let own = rustix::fs::stat(format!("/proc/self/ns/{file}")).map_err(std::io::Error::from);
+        let own = own.context(|| format!("look at the own {} namespace", join.name))?;
+        let joined = rustix::fs::fstat(&join.file).map_err(std::io::Error::from)?;
+        Ok((own.st_dev, own.st_ino) == (joined.st_dev, joined.st_ino))
+    }
+
     /// The bits of all of them.
     pub(crate) fn all(&self) -> u64 {
         self.join.iter().fold(self.create | self.joined, |bits, j| bits | j.bit)
