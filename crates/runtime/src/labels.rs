@@ -94,7 +94,7 @@ pub(crate) fn selinux_enabled() -> bool {
     const MAGIC: i64 = 0xf97c_ff8c;
     ["/sys/fs/selinux", "/selinux"]
         .iter()
-        .any(|path| rustix::fs::statfs(*path).is_ok_and(|s| s.f_type as i64 & 0xffff_ffff == MAGIC))
+        .any(|path| rustix::fs::statfs(*path).is_ok_and(|s| s.f_type & 0xffff_ffff == MAGIC))
 }
 
 #[cfg(test)]

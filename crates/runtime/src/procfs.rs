@@ -19,7 +19,7 @@ impl Procfs {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let io = std::io::Error::from;
         let proc = openat(CWD, "/proc", flags, Mode::empty()).map_err(io).context(|| "open /proc")?;
-        let magic = fstatfs(&proc).map_err(io).context(|| "look at /proc")?.f_type as i64;
+        let magic = fstatfs(&proc).map_err(io).context(|| "look at /proc")?.f_type;
         if magic != MAGIC || fstat(&proc).map_err(io)?.st_ino != ROOT_INODE {
             return Err(Error::permission_denied("/proc is not the root of a procfs"));
         }
