@@ -17,6 +17,7 @@ use sys::clone::{Fork, Forked};
 
 use crate::cgroups::{self, Location};
 use crate::channel::{Channel, Report};
+use crate::criu::External;
 use crate::descriptors;
 use crate::hooks::{self, Place};
 use crate::init::{self, Surroundings, transform};
@@ -101,15 +102,15 @@ pub(crate) fn launch(request: Request, mut spec: Spec) -> Result<Launched> {
 
 /// What was made so far.
 #[derive(Default)]
-struct Undo {
-    location: Location,
+pub(crate) struct Undo {
+    pub(crate) location: Location,
     /// Present once the cgroup exists.
-    made: Option<cgroups::Made>,
-    process: Option<OwnedFd>,
+    pub(crate) made: Option<cgroups::Made>,
+    pub(crate) process: Option<OwnedFd>,
 }
 
 impl Undo {
-    fn run(self) {
+    pub(crate) fn run(self) {
         if let Some(process) = self.process {
             end(&process);
         }
@@ -144,40 +145,52 @@ fn add_sockets(spec: &mut Spec) {
     }
 }
 
-fn build(
-    request: Request,
-    spec: Spec,
-    mut linux: Linux,
-    plan: InitPlan,
-    mut location: Location,
-    container: &mut Container,
-    undo: &mut Undo,
-) -> Result<(i32, OwnedFd, Option<notify::Proxy>)> {
-    let spec_hooks = spec.hooks.unwrap_or_default();
-    let resources = linux.resources.take().unwrap_or_default();
-    // First the record, then what it speaks of: a later command can clean up whatever this one leaves when it is killed.
-    let mut record = Record {
-        oci_version: if spec.oci_version.is_empty() { VERSION.into() } else { spec.oci_version },
+/// What is remembered of a container, before its cgroup exists. Takes from the specification what goes into it.
+pub(crate) fn new_record(request: &Request, spec: &mut Spec, plan: &InitPlan) -> Record {
+    let hooks = spec.hooks.take().unwrap_or_default();
+    let version = std::mem::take(&mut spec.oci_version);
+    Record {
+        oci_version: if version.is_empty() { VERSION.into() } else { version },
         id: request.id.clone(),
         bundle: request.bundle.clone(),
         rootfs: plan.rootfs.clone(),
         created: Timestamp::now(),
         owner: rustix::process::geteuid().as_raw(),
-        annotations: spec.annotations,
+        annotations: std::mem::take(&mut spec.annotations),
         namespaces: plan.namespaces.all(),
         private_pid: plan.namespaces.create & namespaces::PID != 0,
         cgroup: Location::None,
         cgroup_made: Vec::new(),
         hooks: Hooks {
             start_container: plan.start_container.clone(),
-            poststart: spec_hooks.poststart,
-            poststop: spec_hooks.poststop,
+            poststart: hooks.poststart,
+            poststop: hooks.poststop,
             ..Default::default()
         },
-        process: Process { args: Vec::new(), ..spec.process.unwrap_or_default() },
+        process: Process { args: Vec::new(), ..spec.process.take().unwrap_or_default() },
         execution: plan.execution.clone(),
         seccomp: plan.seccomp.is_some(),
-    };
+        external: External::of(plan),
+    }
+}
+
+fn build(
+    request: Request,
+    mut spec: Spec,
+    mut linux: Linux,
+    plan: InitPlan,
+    mut location: Location,
+    container: &mut Container,
+    undo: &mut Undo,
+) -> Result<(i32, OwnedFd, Option<notify::Proxy>)> {
+    let (prestart, create_runtime) = spec
+        .hooks
+        .as_mut()
+        .map(|h| (std::mem::take(&mut h.prestart), std::mem::take(&mut h.create_runtime)))
+        .unwrap_or_default();
+    let resources = linux.resources.take().unwrap_or_default();
+    // First the record, then what it speaks of: a later command can clean up whatever this one leaves when it is killed.
+    let mut record = new_record(&request, &mut spec, &plan);
     let made =
         location.create_or_do_without(&resources, linux.cgroups_path.as_deref().is_some_and(|p| !p.is_empty()))?;
     record.cgroup = location.clone();
@@ -202,7 +215,7 @@ fn build(
         gate,
         verdict,
         console_socket: request.console,
-        parent_hooks: !spec_hooks.prestart.is_empty() || !spec_hooks.create_runtime.is_empty(),
+        parent_hooks: !prestart.is_empty() || !create_runtime.is_empty(),
         state: container.state(Status::Creating, 0)?,
         keep_fds: descriptors::kept(),
         keyring: (!request.no_new_keyring).then(|| request.id.clone()),
@@ -268,8 +281,8 @@ fn build(
             Report::RunHooks => {
                 container.store_init(pid)?;
                 let state = container.state(Status::Creating, pid)?;
-                hooks::run(hooks::PRESTART, &spec_hooks.prestart, &state, Place::Host)?;
-                hooks::run(hooks::CREATE_RUNTIME, &spec_hooks.create_runtime, &state, Place::Host)?;
+                hooks::run(hooks::PRESTART, &prestart, &state, Place::Host)?;
+                hooks::run(hooks::CREATE_RUNTIME, &create_runtime, &state, Place::Host)?;
                 ours.answer()?;
             }
             Report::Ready => break,

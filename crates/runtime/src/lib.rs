@@ -12,6 +12,7 @@
 //! | [`channel`] | the line between the two |
 //! | [`state`] | containers on disk |
 //! | [`cgroups`] | v1 and v2, device rules |
+//! | [`criu`] | checkpoint and restore |
 //! | [`seccomp`] | policies to BPF |
 //! | [`hooks`] | programs called along the way |
 //! | [`labels`], [`procfs`] | AppArmor and SELinux; writes that cannot be led astray |
@@ -26,6 +27,7 @@ mod cgroups;
 mod channel;
 mod cli;
 mod commands;
+mod criu;
 mod descriptors;
 mod foreground;
 mod guard;

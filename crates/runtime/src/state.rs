@@ -8,6 +8,7 @@
 //!        /start.fifo      the verdict of startContainer hooks, if there are any; there until `start`
 //!        /seccomp.bpf     the compiled filter, for exec
 //!        /notify          where a service manager waits for READY=1: the socket that the container writes to
+//!        /criu-root       during `restore`: where criu sees the rootfs, in a mount namespace of its own
 //! ```
 //! Nothing is stored that the kernel knows: the status is looked up each time.
 
@@ -25,6 +26,7 @@ use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 use serde::{Deserialize, Serialize};
 
 use crate::cgroups::Location;
+use crate::criu::External;
 use crate::log;
 use crate::plan::execution::Execution;
 use crate::seccomp::Filter;
@@ -58,6 +60,9 @@ pub(crate) struct Record {
     pub(crate) execution: Execution,
     /// Whether there is a filter beside this record.
     pub(crate) seccomp: bool,
+    /// What a checkpoint does not save.
+    #[serde(default)]
+    pub(crate) external: External,
 }
 
 /// Where in its life a container is, in the specification's words and runc's "paused".
@@ -331,6 +336,11 @@ impl Container {
     /// The FIFO by which `start` learns what became of `startContainer` hooks.
     pub(crate) fn verdict(&self) -> PathBuf {
         self.directory.join("start.fifo")
+    }
+
+    /// The directory on which criu finds the rootfs; for everybody else it is empty.
+    pub(crate) fn criu_root(&self) -> PathBuf {
+        self.directory.join("criu-root")
     }
 
     /// Makes the gate. Open for both directions, so that neither opening nor reading it ever sees an end.

@@ -162,6 +162,15 @@ impl Location {
         }
     }
 
+    /// The directory with the files of the freezer.
+    pub(crate) fn freezer_directory(&self) -> Option<&Path> {
+        match self {
+            Self::None => None,
+            Self::V1 { paths } => v1::freezer(paths),
+            Self::V2 { path } => Some(path),
+        }
+    }
+
     /// Whether the processes are frozen.
     pub(crate) fn frozen(&self) -> bool {
         match self {

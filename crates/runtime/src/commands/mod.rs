@@ -1,5 +1,6 @@
 //! One verb, one file.
 
+mod checkpoint;
 mod create;
 mod delete;
 mod exec;
@@ -8,6 +9,7 @@ mod kill;
 mod list;
 mod pause;
 mod ps;
+mod restore;
 mod resume;
 mod run;
 mod spec;
@@ -37,7 +39,7 @@ pub(crate) struct Command {
 }
 
 static COMMANDS: [&Command; 19] = [
-    &unsupported::CHECKPOINT,
+    &checkpoint::COMMAND,
     &create::COMMAND,
     &delete::COMMAND,
     &unsupported::EVENTS,
@@ -48,7 +50,7 @@ static COMMANDS: [&Command; 19] = [
     &list::COMMAND,
     &pause::COMMAND,
     &ps::COMMAND,
-    &unsupported::RESTORE,
+    &restore::COMMAND,
     &resume::COMMAND,
     &run::COMMAND,
     &spec::COMMAND,

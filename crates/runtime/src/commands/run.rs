@@ -1,13 +1,17 @@
 //! `run`: create and start in one, by default waiting for the end in the foreground.
 
+use std::os::fd::OwnedFd;
+
 use oci::Result;
 
 use super::Command;
 use super::create::{FLAGS as CREATE_FLAGS, request};
 use super::delete::destroy;
 use crate::cli::{self, Args, Count, Failure, Flag, Global, switch};
+use crate::foreground::Terminal;
 use crate::launch::{self, Launched};
-use crate::state::Status;
+use crate::notify::Proxy;
+use crate::state::{Container, Status};
 use crate::{foreground, hooks, log};
 
 static FLAGS: [Flag; 10] = {
@@ -74,11 +78,23 @@ fn attempt(global: &Global, args: &Args) -> Result<i32> {
         }
         return Ok(0);
     }
-    let status = foreground::wait(pid, terminal.as_ref(), notify.as_ref());
+    wait_and_remove(container, pid, &pidfd, terminal.as_ref(), notify.as_ref(), args.on("keep"))
+}
+
+/// Waits in the foreground for the end of a container (unlocked), and removes what is left of it. Returns the status.
+pub(super) fn wait_and_remove(
+    container: Container,
+    pid: i32,
+    pidfd: &OwnedFd,
+    terminal: Option<&Terminal>,
+    notify: Option<&Proxy>,
+    keep: bool,
+) -> Result<i32> {
+    let status = foreground::wait(pid, terminal, notify);
     if status.is_err() {
-        launch::end(&pidfd);
+        launch::end(pidfd);
     }
-    if !args.on("keep") {
+    if !keep {
         match container.relock() {
             Ok(container) => {
                 if let Err(error) = destroy(&container) {

@@ -18,19 +18,9 @@ const fn refused(name: &'static str, about: &'static str, run: fn(&Global, &Args
     }
 }
 
-pub(super) static CHECKPOINT: Command =
-    refused("checkpoint", "checkpoint a running container (not supported yet)", |_, _| {
-        Err(Error::unsupported("checkpoint: is not supported").into())
-    });
-
 pub(super) static EVENTS: Command = refused("events", "display container events (not supported yet)", |_, _| {
     Err(Error::unsupported("events: is not supported; read the container's cgroup").into())
 });
-
-pub(super) static RESTORE: Command =
-    refused("restore", "restore a container from a checkpoint (not supported yet)", |_, _| {
-        Err(Error::unsupported("restore: is not supported").into())
-    });
 
 pub(super) static INIT: Command = refused("init", "internal", |_, _| {
     Err(Error::invalid("init: is the runtime's own way to start a container's process; it is not to be called").into())

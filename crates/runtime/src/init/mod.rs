@@ -8,11 +8,12 @@
 
 pub(crate) mod console;
 mod copy_up;
+pub(crate) mod criu_root;
 mod devices;
 pub(crate) mod join;
 mod mounts;
 mod paths;
-mod root;
+pub(crate) mod root;
 pub(crate) mod transform;
 
 use std::fs::File;

@@ -3,7 +3,7 @@
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use oci::{Context, Error, Result};
 use rustix::fs::{
@@ -168,17 +168,29 @@ pub(crate) fn execute(program: &CStr, process: ProcessPlan, filter: Option<&Filt
     Error::from(error).prefixed(format!("exec {}", program.to_string_lossy()))
 }
 
-/// Standard descriptors belong to the user, so that `/dev/stdout` can be opened; the null device stays as it is.
+/// Standard descriptors belong to the user, so that `/dev/stdout` can be opened. The host's null device gives way to
+/// the container's own: a file of the host has no place in here, and a checkpoint could not name it.
 fn fix_standard_descriptors(uid: u32) -> Result<()> {
     let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
-    for fd in [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()] {
+    let mut null = None;
+    for (number, fd) in [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()].into_iter().enumerate() {
         let stat = match fstat(fd) {
             Ok(stat) => stat,
             Err(Errno::BADF) => continue,
             Err(error) => return Err(io(error)).context(|| "look at a standard descriptor"),
         };
-        let device = FileType::from_raw_mode(stat.st_mode).is_char_device();
-        if stat.st_uid == uid || (device && stat.st_rdev == rustix::fs::makedev(1, 3)) {
+        if is_null(&stat) {
+            let Some(own) = null.get_or_insert_with(own_null) else { continue };
+            match number {
+                0 => rustix::stdio::dup2_stdin(own),
+                1 => rustix::stdio::dup2_stdout(own),
+                _ => rustix::stdio::dup2_stderr(own),
+            }
+            .map_err(io)
+            .context(|| "replace a standard descriptor")?;
+            continue;
+        }
+        if stat.st_uid == uid {
             continue;
         }
         match fchown(fd, Some(Uid::from_raw(uid)), None::<Gid>) {
@@ -188,6 +200,18 @@ fn fix_standard_descriptors(uid: u32) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The container's null device, if what has that name is one.
+fn own_null() -> Option<OwnedFd> {
+    let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let null = openat(CWD, c"/dev/null", flags, Mode::empty()).ok()?;
+    let stat = fstat(&null).ok()?;
+    is_null(&stat).then_some(null)
+}
+
+fn is_null(stat: &rustix::fs::Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode).is_char_device() && stat.st_rdev == rustix::fs::makedev(1, 3)
 }
 
 /// The home directory of a user in the container's `/etc/passwd`.

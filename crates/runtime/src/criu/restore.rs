@@ -1,0 +1,326 @@
+//! Image files to a running container.
+//!
+//! ```text
+//! config.json → InitPlan → reserve the id → record → cgroup → criu in that cgroup, in a mount namespace of its own
+//!   → NOTIFY setup-namespaces: hooks → NOTIFY orphan-pts-master: terminal → NOTIFY post-restore: the process exists
+//! ```
+//! The container's process is criu's sibling: a child of the runtime, as one that `create` makes.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use oci::runtime::{Hooks, Linux, Spec};
+use oci::{Context, Error, Result};
+
+use super::client::{Program, Session, Setup};
+use super::proto::{Kind, Message, Notify, field, request_with};
+use super::{
+    DESCRIPTORS, EXTERNAL_NAMESPACES, Options, bound_devices, common, directories, directory, oldest_for, quote_log,
+};
+use crate::cgroups::Location;
+use crate::hooks::{self, Place};
+use crate::init::{console, criu_root};
+use crate::launch::{Launched, Request, Undo, new_record, write_pid_file};
+use crate::log;
+use crate::plan::mounts::MountKind;
+use crate::plan::{InitPlan, namespaces};
+use crate::state::{Container, Record, Status};
+
+/// criu's log.
+const LOG: &str = "restore.log";
+
+/// What a restore has beside the options of both commands.
+#[derive(Debug, Default)]
+pub(crate) struct Restore {
+    pub(crate) options: Options,
+    pub(crate) lsm_profile: Option<String>,
+    pub(crate) lsm_mount_context: Option<String>,
+}
+
+/// Restores. On failure nothing is left.
+pub(crate) fn restore(request: Request, mut spec: Spec, restore: &Restore) -> Result<Launched> {
+    let plan = InitPlan::from_spec(&spec, &request.bundle)?;
+    let linux = spec.linux.take().unwrap_or_default();
+    let program = Program::find()?;
+    for (option, value) in
+        [("--lsm-profile", &restore.lsm_profile), ("--lsm-mount-context", &restore.lsm_mount_context)]
+    {
+        if value.is_some() && program.version < 31_600 {
+            return Err(Error::unsupported(format!("{option} requires at least CRIU 3.16")));
+        }
+    }
+    let location = Location::find(&request.id, linux.cgroups_path.as_deref())?;
+    let mut container = Container::reserve(&request.root, &request.id)?;
+    let mut undo = Undo { location: location.clone(), ..Default::default() };
+    let plans = Plans { spec, linux, plan, program };
+    match build(&request, plans, restore, location, &mut container, &mut undo) {
+        Ok((pid, pidfd)) => Ok(Launched { container, pid, pidfd, notify: None }),
+        Err(error) => {
+            undo.run();
+            // As after a failed `create`.
+            let stopped = hooks::is_failure(&error).then(|| container.state(Status::Stopped, 0).ok()).flatten();
+            if let Err(second) = container.remove() {
+                log::warn(format_args!("{second}"));
+            }
+            if let (Some(state), Some(record)) = (stopped, &container.record) {
+                hooks::run_poststop(&record.hooks.poststop, &state);
+            }
+            Err(error)
+        }
+    }
+}
+
+/// What was decided before anything is made.
+struct Plans {
+    spec: Spec,
+    linux: Linux,
+    plan: InitPlan,
+    program: Program,
+}
+
+fn build(
+    request: &Request,
+    plans: Plans,
+    restore: &Restore,
+    location: Location,
+    container: &mut Container,
+    undo: &mut Undo,
+) -> Result<(i32, OwnedFd)> {
+    let Plans { mut spec, mut linux, plan, program } = plans;
+    let all_hooks = spec.hooks.clone().unwrap_or_default();
+    let resources = linux.resources.take().unwrap_or_default();
+    let mut record = new_record(request, &mut spec, &plan);
+    let mut location = location;
+    let made =
+        location.create_or_do_without(&resources, linux.cgroups_path.as_deref().is_some_and(|p| !p.is_empty()))?;
+    record.cgroup = location.clone();
+    record.cgroup_made = location.parents_among(&made);
+    undo.made = Some(made);
+    container.store(record.clone(), plan.seccomp.as_ref())?;
+    let (images, work) = directories(&restore.options)?;
+    let root = container.criu_root();
+    fs::DirBuilder::new().mode(0o755).create(&root).context(|| format!("make {}", root.display()))?;
+    // criu compares it with what the kernel shows.
+    let root = root.canonicalize().context(|| format!("resolve {}", root.display()))?;
+    let mut message = Message::default();
+    message
+        .number(field::EVASIVE_DEVICES, true)
+        .number(field::RST_SIBLING, true)
+        .string(field::ROOT, &root.to_string_lossy());
+    for (number, value) in
+        [(field::LSM_PROFILE, &restore.lsm_profile), (field::LSM_MOUNT_CONTEXT, &restore.lsm_mount_context)]
+    {
+        if let Some(value) = value {
+            message.string(number, value);
+        }
+    }
+    let mut inherit: Vec<BorrowedFd<'_>> = Vec::new();
+    name_namespaces(&mut message, &linux, &plan, &program, &mut inherit)?;
+    name_mounts(&mut message, &plan, &location)?;
+    name_descriptors(&mut message, &restore.options.images)?;
+    let prepare = || criu_root::prepare(&plan, &root);
+    let setup = Setup {
+        namespaces: namespaces::MOUNT,
+        entrance: location.entrance()?,
+        inherit: &inherit,
+        keep_standard: request.console.is_none(),
+        prepare: Some(&prepare),
+    };
+    let session = program.start(setup)?;
+    name_cgroups(&mut message, session.pid)?;
+    let images = as_seen_by(session.pid, &images)?;
+    let work = work.map(|work| as_seen_by(session.pid, &work)).transpose()?;
+    common(&mut message, &restore.options, &images, work.as_ref(), LOG, &record.annotations);
+    let mut restored = Restored { request, container, record, hooks: &all_hooks, process: None };
+    let result = talk(session, &message, &mut restored);
+    let process = restored.process.take();
+    if let Some((_, pidfd)) = &process {
+        undo.process = Some(pidfd.try_clone()?);
+    }
+    if result.is_err() {
+        quote_log(&restore.options, LOG);
+    }
+    result?;
+    let (pid, pidfd) = process.ok_or_else(|| Error::corrupt("criu says it has restored, and names no process"))?;
+    // Only a mount point of a namespace that is gone.
+    let _ = fs::remove_dir(&root);
+    if let Some(path) = &request.pid_file {
+        write_pid_file(path, pid)?;
+    }
+    Ok((pid, pidfd))
+}
+
+fn talk(mut session: Session, options: &Message, restored: &mut Restored<'_>) -> Result<()> {
+    let answer = session.converse(&request_with(Kind::RESTORE, options), |notify, fd| restored.notice(notify, fd))?;
+    if answer.kind() != Kind::RESTORE {
+        return Err(Error::corrupt(format!("criu answers {} to RESTORE", answer.kind())));
+    }
+    let ended = session.end()?;
+    if ended.exit_status() != Some(0) {
+        return Err(Error::internal(format!("criu failed: {}", super::client::describe(&ended))));
+    }
+    Ok(())
+}
+
+/// The same directory through the mounts of another process, which may mount nothing on those of this one.
+fn as_seen_by(pid: i32, directory: &OwnedFd) -> Result<OwnedFd> {
+    let path = criu_root::link(directory)?;
+    let seen = super::directory(Path::new(&format!("/proc/{pid}/root{path}")))?;
+    let number = |fd: &OwnedFd| rustix::fs::fstat(fd).map(|s| (s.st_dev, s.st_ino)).map_err(std::io::Error::from);
+    if number(&seen)? != number(directory)? {
+        return Err(Error::conflict(format!("{path} is another directory by now")));
+    }
+    Ok(seen)
+}
+
+/// The container while criu works on it.
+struct Restored<'a> {
+    request: &'a Request,
+    container: &'a mut Container,
+    record: Record,
+    hooks: &'a Hooks,
+    process: Option<(i32, OwnedFd)>,
+}
+
+impl Restored<'_> {
+    fn notice(&mut self, notify: &Notify, fd: Option<OwnedFd>) -> Result<()> {
+        match notify.script.as_str() {
+            // The namespaces exist, and nothing is in them yet: the network can be made.
+            "setup-namespaces" => {
+                let state = self.container.state(Status::Creating, notify.pid)?;
+                hooks::run(hooks::PRESTART, &self.hooks.prestart, &state, Place::Host)?;
+                hooks::run(hooks::CREATE_RUNTIME, &self.hooks.create_runtime, &state, Place::Host)
+            }
+            "post-restore" => self.born(notify.pid),
+            "orphan-pts-master" => {
+                let master = fd.ok_or_else(|| Error::corrupt("criu announces a terminal and sends none"))?;
+                let socket = self.request.console.as_ref().ok_or_else(|| {
+                    Error::invalid("the checkpoint has a terminal, and process.terminal of config.json is false")
+                })?;
+                console::send(socket.as_fd(), &master)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn born(&mut self, pid: i32) -> Result<()> {
+        let raw = rustix::process::Pid::from_raw(pid)
+            .filter(|p| p.as_raw_nonzero().get() > 1)
+            .ok_or_else(|| Error::corrupt(format!("criu says that it has restored process {pid}")))?;
+        // A child of this process, so the id stays valid until it is reaped here.
+        let pidfd = rustix::process::pidfd_open(raw, rustix::process::PidfdFlags::empty())
+            .map_err(std::io::Error::from)
+            .context(|| format!("open the restored process {pid}"))?;
+        self.process = Some((pid, pidfd));
+        // criu restores into a time namespace, so that clocks do not jump; `exec` must follow.
+        let own = |pid: &str| fs::metadata(format!("/proc/{pid}/ns/time")).map(|m| m.ino()).ok();
+        if self.record.namespaces & namespaces::TIME == 0 && own("self") != own(&pid.to_string()) {
+            self.record.namespaces |= namespaces::TIME;
+            self.container.store(self.record.clone(), None)?;
+        }
+        self.container.store_init(pid)
+    }
+}
+
+/// Namespaces by path: criu is given those that it calls external, and joins the others.
+fn name_namespaces<'a>(
+    message: &mut Message,
+    linux: &Linux,
+    plan: &'a InitPlan,
+    program: &Program,
+    inherit: &mut Vec<BorrowedFd<'a>>,
+) -> Result<()> {
+    for join in &plan.namespaces.join {
+        if let Some((_, name, key)) = EXTERNAL_NAMESPACES.iter().find(|(bit, ..)| *bit == join.bit) {
+            if program.version < oldest_for(join.bit) {
+                return Err(Error::unsupported(format!(
+                    "criu lacks support for external {name} namespace during the restoration process (old criu \
+                     version?)"
+                )));
+            }
+            message.named_number(field::INHERIT_FD, key, join.file.as_raw_fd());
+            inherit.push(join.file.as_fd());
+            continue;
+        }
+        if join.bit == namespaces::CGROUP {
+            return Err(Error::unsupported("linux.namespaces: criu cannot restore into a cgroup namespace by path"));
+        }
+        let file = namespaces::KINDS.iter().find(|kind| kind.1 == join.bit).map_or(join.name, |kind| kind.2);
+        let path = linux.namespaces.iter().find(|n| n.kind == join.name).and_then(|n| n.path.as_deref());
+        if let Some(path) = path {
+            message.pair(field::JOIN_NS, file, &path.to_string_lossy());
+        }
+    }
+    Ok(())
+}
+
+/// Where the contents of external mounts are.
+fn name_mounts(message: &mut Message, plan: &InitPlan, location: &Location) -> Result<()> {
+    let root = directory(&plan.rootfs)?;
+    for mount in &plan.mounts {
+        match &mount.kind {
+            MountKind::Bind { source, .. } => {
+                let source = source.to_string_lossy();
+                let real = criu_root::real_path(&root, &mount.destination)?;
+                message.pair(field::EXT_MNT, &real, &source);
+                // A link to what only existed in the container could not be followed here.
+                if real != mount.destination {
+                    message.pair(field::EXT_MNT, &mount.destination, &source);
+                }
+            }
+            MountKind::Cgroup { .. } => {
+                if let Location::V1 { paths } = location
+                    && !plan.namespaces.has(namespaces::CGROUP)
+                {
+                    for (controllers, path) in paths {
+                        let name = controllers.strip_prefix("name=").unwrap_or(controllers);
+                        message.pair(field::EXT_MNT, &format!("{}/{name}", mount.destination), &path.to_string_lossy());
+                    }
+                }
+            }
+            MountKind::Filesystem { .. } => {}
+        }
+    }
+    if !plan.masked_paths.is_empty() {
+        message.pair(field::EXT_MNT, "/dev/null", "/dev/null");
+    }
+    for device in bound_devices(plan) {
+        message.pair(field::EXT_MNT, device, device);
+    }
+    Ok(())
+}
+
+/// Standard descriptors that were pipes are the restorer's now.
+fn name_descriptors(message: &mut Message, images: &Path) -> Result<()> {
+    const MOST: u64 = 1 << 20;
+    let path: PathBuf = images.join(DESCRIPTORS);
+    let mut text = Vec::new();
+    File::open(&path)
+        .and_then(|f| f.take(MOST).read_to_end(&mut text))
+        .context(|| format!("open {}", path.display()))?;
+    let names: Vec<String> =
+        serde_json::from_slice(&text).map_err(|e| Error::corrupt(format!("{}: {e}", path.display())))?;
+    for (fd, name) in names.iter().take(3).enumerate() {
+        if name.contains("pipe:") {
+            message.named_number(field::INHERIT_FD, name, fd as i32);
+        }
+    }
+    Ok(())
+}
+
+/// The cgroups that take the place of those of the checkpoint: criu's own, which the runtime has put it in.
+fn name_cgroups(message: &mut Message, pid: i32) -> Result<()> {
+    let path = format!("/proc/{pid}/cgroup");
+    let text = fs::read_to_string(&path).context(|| format!("read {path}"))?;
+    for line in text.lines() {
+        let mut fields = line.splitn(3, ':').skip(1);
+        let (Some(controllers), Some(place)) = (fields.next(), fields.next()) else { continue };
+        for controller in controllers.split(',') {
+            message.pair(field::CG_ROOT, controller, place);
+        }
+    }
+    Ok(())
+}

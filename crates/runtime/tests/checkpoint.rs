@@ -1,0 +1,793 @@
+//! Checkpoint and restore against a criu that is not one: it speaks the same protocol and does as a test tells it.
+//!
+//! What the real one makes of it is in `checkpoint_criu.rs`.
+
+mod common;
+
+use std::fs;
+use std::io::{IoSlice, Read};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+
+use common::{Bench, bench};
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+
+/// The other side: run by the script that stands in criu's place.
+#[test]
+fn fake_criu() {
+    let Ok(mode) = std::env::var("FAKE_CRIU") else { return };
+    let number = std::env::var("FAKE_CRIU_FD").expect("fd").parse().expect("number");
+    let line = sys::process::adopt_inherited(number).expect("the line");
+    let notes = PathBuf::from(std::env::var("FAKE_CRIU_NOTES").expect("notes"));
+    Fake { line, mode, notes }.serve();
+    std::process::exit(0);
+}
+
+struct Fake {
+    line: OwnedFd,
+    mode: String,
+    notes: PathBuf,
+}
+
+/// A field of a message: number, then the value as a number or as bytes.
+type Field = (u64, u64, Vec<u8>);
+
+fn parse(mut bytes: &[u8]) -> Vec<Field> {
+    let mut fields = Vec::new();
+    let varint = |bytes: &mut &[u8]| {
+        let (mut value, mut shift) = (0u64, 0);
+        loop {
+            let byte = bytes[0];
+            *bytes = &bytes[1..];
+            value |= u64::from(byte & 0x7f) << shift;
+            shift += 7;
+            if byte < 0x80 {
+                return value;
+            }
+        }
+    };
+    while !bytes.is_empty() {
+        let key = varint(&mut bytes);
+        let value = varint(&mut bytes);
+        let inner = if key & 7 == 2 {
+            let (head, tail) = bytes.split_at(value as usize);
+            bytes = tail;
+            head.to_vec()
+        } else {
+            Vec::new()
+        };
+        fields.push((key >> 3, value, inner));
+    }
+    fields
+}
+
+fn number(fields: &[Field], wanted: u64) -> Option<u64> {
+    fields.iter().find(|f| f.0 == wanted).map(|f| f.1)
+}
+
+fn strings(fields: &[Field], wanted: u64) -> Vec<String> {
+    fields.iter().filter(|f| f.0 == wanted).map(|f| String::from_utf8_lossy(&f.2).into_owned()).collect()
+}
+
+/// Messages of two strings.
+fn pairs(fields: &[Field], wanted: u64) -> Vec<(String, String)> {
+    let inner = |f: &Field| {
+        let inner = parse(&f.2);
+        (strings(&inner, 1).concat(), strings(&inner, 2).concat())
+    };
+    fields.iter().filter(|f| f.0 == wanted).map(inner).collect()
+}
+
+fn varint(mut value: u64) -> Vec<u8> {
+    let mut out = Vec::new();
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+    out
+}
+
+fn bytes_field(field: u64, value: &[u8]) -> Vec<u8> {
+    [varint(field << 3 | 2), varint(value.len() as u64), value.to_vec()].concat()
+}
+
+fn number_field(field: u64, value: u64) -> Vec<u8> {
+    [varint(field << 3), varint(value)].concat()
+}
+
+impl Fake {
+    fn receive(&self) -> Vec<Field> {
+        let mut packet = vec![0; 1 << 20];
+        let length = rustix::io::read(&self.line, &mut packet).expect("read");
+        if length == 0 {
+            std::process::exit(1);
+        }
+        parse(&packet[..length])
+    }
+
+    fn send(&self, packet: &[u8], fd: Option<&OwnedFd>) {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        let fds: Vec<_> = fd.iter().map(|f| f.as_fd()).collect();
+        if !fds.is_empty() {
+            assert!(control.push(SendAncillaryMessage::ScmRights(&fds)));
+        }
+        sendmsg(&self.line, &[IoSlice::new(packet)], &mut control, SendFlags::NOSIGNAL).expect("send");
+    }
+
+    fn answer(&self, kind: u64, success: bool, rest: &[u8]) {
+        self.send(&[&number_field(1, kind), &number_field(2, success.into()), rest].concat(), None);
+    }
+
+    fn notify(&self, script: &str, pid: i32, fd: Option<&OwnedFd>) {
+        let inner = [bytes_field(1, script.as_bytes()), number_field(2, pid as u64)].concat();
+        self.send(&[number_field(1, 6), number_field(2, 1), bytes_field(5, &inner)].concat(), fd);
+        let answer = self.receive();
+        assert_eq!((number(&answer, 1), number(&answer, 3)), (Some(6), Some(1)), "the runtime lets go on");
+    }
+
+    fn serve(&self) {
+        let request = self.receive();
+        let kind = number(&request, 1).expect("type");
+        let at = |mode: &str| self.mode == mode || self.mode == format!("{mode}-{kind}");
+        if at("die") {
+            std::process::exit(3);
+        }
+        if at("hang") {
+            std::thread::sleep(std::time::Duration::from_secs(600));
+        }
+        if at("errno") {
+            let rest = [number_field(7, 13), bytes_field(9, b"no luck\nat all")].concat();
+            return self.answer(kind, false, &rest);
+        }
+        if at("garbage") {
+            return self.send(&[0xff; 64], None);
+        }
+        if at("huge") {
+            return self.send(&[[8, 1, 16, 1].as_slice(), &bytes_field(9, &vec![b'x'; 60 << 10])].concat(), None);
+        }
+        if at("other") {
+            return self.answer(12, true, &[]);
+        }
+        let options = request.iter().find(|f| f.0 == 2).map(|f| parse(&f.2)).unwrap_or_default();
+        match kind {
+            10 => {
+                let version = match self.mode.as_str() {
+                    "old" => [number_field(1, 2), number_field(2, 12)].concat(),
+                    "criu3.14" => [number_field(1, 3), number_field(2, 14)].concat(),
+                    _ => [number_field(1, 3), number_field(2, 17), number_field(4, 1)].concat(),
+                };
+                self.answer(10, true, &bytes_field(10, &version));
+            }
+            9 => {
+                let can = u64::from(self.mode != "nofeature");
+                self.answer(9, true, &bytes_field(8, &[number_field(1, can), number_field(2, can)].concat()));
+            }
+            1 | 4 => self.dump(kind, &request, &options),
+            2 => self.restore(&request, &options),
+            other => panic!("request {other}"),
+        }
+    }
+
+    fn note(&self, request: &[Field]) {
+        let options = &request.iter().find(|f| f.0 == 2).expect("options").2;
+        fs::write(self.notes.join("options"), options).expect("note");
+    }
+
+    /// A directory of which the runtime has named a descriptor.
+    fn directory(options: &[Field], field: u64) -> PathBuf {
+        let parent = rustix::process::getppid().expect("parent").as_raw_nonzero();
+        PathBuf::from(format!("/proc/{parent}/fd/{}", number(options, field).expect("fd")))
+    }
+
+    fn dump(&self, kind: u64, request: &[Field], options: &[Field]) {
+        self.note(request);
+        fs::write(Self::directory(options, 1).join("inventory.img"), "x").expect("image");
+        self.notify("pre-dump", 0, None);
+        if self.mode == "dump-fails" {
+            let log = Self::directory(options, 17).join("dump.log");
+            fs::write(log, "one\ntwo\n(00.1) Error (criu/x.c:1): the reason\n").expect("log");
+            return self.answer(1, false, &[]);
+        }
+        if kind == 1 {
+            self.notify("network-lock", 0, None);
+            self.notify("status-ready", 0, None);
+            self.notify("post-dump", 0, None);
+            if number(options, 3) != Some(1) {
+                sys::process::kill(number(options, 2).expect("pid") as i32, 9).expect("kill");
+            }
+        }
+        self.answer(kind, true, &[]);
+        if kind == 4 {
+            // As the real one: it waits for the next request, and there is none.
+            self.receive();
+        }
+    }
+
+    fn restore(&self, request: &[Field], options: &[Field]) {
+        self.note(request);
+        assert!(Self::directory(options, 1).join("descriptors.json").exists());
+        let root = PathBuf::from(strings(options, 13).concat());
+        let seen: Vec<String> = fs::read_dir(&root)
+            .expect("root")
+            .map(|e| e.expect("entry").file_name().to_string_lossy().into_owned())
+            .collect();
+        fs::write(self.notes.join("root"), seen.join(" ")).expect("note");
+        fs::copy("/proc/self/mountinfo", self.notes.join("mountinfo")).expect("note");
+        self.notify("pre-restore", 0, None);
+        let script = if self.mode == "short" { c"sleep 0.3; exit 7" } else { c"exec sleep 600" };
+        let args = sys::exec::Vector::new(vec![c"sh".into(), c"-c".into(), script.into()]);
+        let env = sys::exec::Vector::new(vec![c"PATH=/usr/bin:/bin".into()]);
+        const CLONE_PARENT: u64 = 0x8000;
+        let pid = match (sys::clone::Fork { flags: CLONE_PARENT, cgroup: None }).fork().expect("fork") {
+            sys::clone::Forked::Child => {
+                let _ = sys::exec::execve(c"/bin/sh", &args, &env);
+                sys::process::exit_now(127)
+            }
+            sys::clone::Forked::Parent { pid, .. } => pid,
+        };
+        fs::write(self.notes.join("pid"), pid.to_string()).expect("note");
+        if self.mode == "early-death" {
+            std::process::exit(4);
+        }
+        self.notify("setup-namespaces", pid, None);
+        if self.mode == "terminal" {
+            let null: OwnedFd = fs::File::open("/dev/zero").expect("open").into();
+            self.notify("orphan-pts-master", 0, Some(&null));
+        }
+        self.notify("post-restore", if self.mode == "wrong-pid" { 0 } else { pid }, None);
+        if self.mode == "late-errno" {
+            return self.answer(2, false, &number_field(7, 5));
+        }
+        if self.mode == "late-death" {
+            std::process::exit(4);
+        }
+        self.answer(2, true, &bytes_field(4, &number_field(1, pid as u64)));
+        if self.mode == "bad-end" {
+            std::process::exit(9);
+        }
+    }
+}
+
+/// Places the script where `PATH` finds it.
+struct Stage {
+    notes: PathBuf,
+    path: String,
+}
+
+impl Stage {
+    fn new(b: &Bench) -> Self {
+        let bin = b.directory.path().join("fake-bin");
+        let notes = b.directory.path().join("notes");
+        fs::create_dir_all(&bin).expect("mkdir");
+        fs::create_dir_all(&notes).expect("mkdir");
+        let own = std::env::current_exe().expect("own program");
+        let script = format!(
+            "#!/bin/sh\n[ \"$1\" = swrk ] || exit 64\nFAKE_CRIU_FD=$2 exec {} --exact fake_criu --nocapture \
+             --test-threads=1 >/dev/null 2>{}\n",
+            own.display(),
+            notes.join("stderr").display()
+        );
+        fs::write(bin.join("criu"), script).expect("script");
+        fs::set_permissions(bin.join("criu"), fs::Permissions::from_mode(0o755)).expect("chmod");
+        Self { path: format!("{}:/usr/bin:/bin", bin.display()), notes }
+    }
+
+    fn command(&self, b: &Bench, mode: &str, args: &[&str]) -> std::process::Command {
+        let mut command = b.command(args);
+        command.env("PATH", &self.path).env("FAKE_CRIU", mode).env("FAKE_CRIU_NOTES", &self.notes);
+        // Files, because a process that is left behind would hold pipes open.
+        let file = |name: &str| fs::File::create(self.notes.join(name)).expect("file");
+        command.stdout(file("out")).stderr(file("err"));
+        command.current_dir(b.directory.path());
+        command
+    }
+
+    fn call(&self, b: &Bench, mode: &str, args: &[&str]) -> Output {
+        let status = self.command(b, mode, args).status().expect("runtime");
+        let read = |name: &str| fs::read(self.notes.join(name)).expect("file");
+        let stderr = String::from_utf8_lossy(&read("err")).replace("\\\"", "\"").into_bytes();
+        Output { status, stdout: read("out"), stderr }
+    }
+
+    fn ok(&self, b: &Bench, mode: &str, args: &[&str]) {
+        let output = self.call(b, mode, args);
+        assert!(output.status.success(), "{mode} {args:?}: {output:?}");
+    }
+
+    fn refused(&self, b: &Bench, mode: &str, args: &[&str]) -> String {
+        let output = self.call(b, mode, args);
+        assert_eq!(output.status.code(), Some(1), "{mode} {args:?}: {output:?}");
+        String::from_utf8(output.stderr).expect("UTF-8")
+    }
+
+    fn options(&self) -> Vec<Field> {
+        parse(&fs::read(self.notes.join("options")).expect("options"))
+    }
+
+    fn pid(&self) -> i32 {
+        fs::read_to_string(self.notes.join("pid")).expect("pid").parse().expect("number")
+    }
+}
+
+fn alive(pid: i32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|s| !s.contains(") Z"))
+}
+
+/// A bundle and image files, ready for a restore.
+fn saved(b: &mut Bench) -> PathBuf {
+    let images = b.directory.path().join("images");
+    fs::create_dir_all(&images).expect("mkdir");
+    fs::write(images.join("descriptors.json"), r#"["/dev/null","pipe:[123]","/dev/pts/0"]"#).expect("descriptors");
+    fs::write(b.bundle().join("config.json"), serde_json::to_vec(&b.spec).expect("JSON")).expect("config");
+    images
+}
+
+#[test]
+fn a_machine_without_criu_says_so() {
+    let Some(mut b) = bench() else { return };
+    b.started("exec sleep 100");
+    let id = b.id.clone();
+    let words = "CRIU version check failed: exec: \"criu\": executable file not found in $PATH";
+    let call = |args: &[&str]| {
+        let output = b.command(args).env("PATH", "/nowhere:.").current_dir(b.directory.path()).output().expect("call");
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8_lossy(&output.stderr).replace("\\\"", "\"")
+    };
+    let error = call(&["checkpoint", &id]);
+    assert!(error.contains(words), "{error}");
+    assert_eq!(b.status(), "running");
+    let bundle = b.bundle();
+    let error = call(&["restore", "-d", "--bundle", bundle.to_str().expect("path"), "other"]);
+    assert!(error.contains(words), "{error}");
+    assert!(!b.state_root().join("other").exists());
+}
+
+#[test]
+fn states_and_options_are_checked_first() {
+    let Some(mut b) = bench() else { return };
+    let stage = Stage::new(&b);
+    let id = b.id.clone();
+    b.script("exec sleep 100");
+    assert!(b.create().status.success());
+    assert!(
+        stage.refused(&b, "ok", &["checkpoint", &id]).contains("Container cannot be checkpointed in created state")
+    );
+    b.ok(&["start", &id]);
+    fs::create_dir(b.directory.path().join("img")).expect("mkdir");
+    fs::write(b.directory.path().join("file"), "").expect("file");
+    for (option, value, word) in [
+        ("--parent-path", "/absolute", "--parent-path must be relative"),
+        ("--parent-path", "./missing", "invalid --parent-path"),
+        ("--parent-path", "../file", "invalid --parent-path"),
+        ("--page-server", "nowhere", "Use --page-server ADDRESS:PORT"),
+        ("--page-server", "host:http", "Invalid port number"),
+        ("--manage-cgroups-mode", "props", "manage-cgroups-mode"),
+        ("--empty-ns", "ipc", "namespace \"ipc\" is not supported"),
+        ("--status-fd", "77", "invalid --status-fd argument 77"),
+        ("--status-fd", "x", "invalid value \"x\" for flag -status-fd"),
+    ] {
+        let error = stage.refused(&b, "ok", &["checkpoint", "--image-path", "img", option, value, &id]);
+        assert!(error.contains(word), "{option} {value}: {error}");
+    }
+    assert!(stage.refused(&b, "ok", &["checkpoint"]).contains("requires exactly 1 argument(s)"));
+    assert!(stage.refused(&b, "ok", &["checkpoint", "nosuch"]).contains("does not exist"));
+    assert_eq!(b.status(), "running");
+    assert!(!stage.notes.join("options").exists(), "criu was not asked");
+    b.ok(&["kill", &id, "9"]);
+    b.until("the end", || b.status() == "stopped");
+    let error = stage.refused(&b, "ok", &["checkpoint", &id]);
+    assert!(error.contains("Container cannot be checkpointed in stopped state"), "{error}");
+}
+
+#[test]
+fn a_checkpoint_tells_criu_of_the_container() {
+    let Some(mut b) = bench() else { return };
+    let stage = Stage::new(&b);
+    let id = b.id.clone();
+    let stopped = b.directory.path().join("stopped");
+    b.spec.hooks = Some(oci::runtime::Hooks {
+        poststop: vec![oci::runtime::Hook {
+            path: "/usr/bin/touch".into(),
+            args: vec!["touch".into(), stopped.to_str().expect("path").into()],
+            ..Default::default()
+        }],
+        ..Default::default()
+    });
+    // A bind mount whose destination is a link in the rootfs.
+    fs::create_dir_all(b.rootfs().join("real/conf")).expect("mkdir");
+    std::os::unix::fs::symlink("/real/conf", b.rootfs().join("conf")).expect("link");
+    b.spec.mounts.push(oci::runtime::Mount {
+        destination: "/conf".into(),
+        kind: Some("bind".into()),
+        source: Some(".".into()),
+        options: vec!["bind".into()],
+        ..Default::default()
+    });
+    b.linux().masked_paths.push("/etc/passwd".into());
+    b.started("exec sleep 100");
+    let pid = b.pid();
+    stage.ok(
+        &b,
+        "ok",
+        &[
+            "checkpoint",
+            "--leave-running",
+            "--tcp-established",
+            "--file-locks",
+            "--image-path",
+            "img",
+            "--work-path",
+            "work",
+            "--manage-cgroups-mode",
+            "strict",
+            &id,
+        ],
+    );
+    assert_eq!(b.status(), "running");
+    let options = stage.options();
+    for (field, value) in [(2, pid as u64), (3, 1), (4, 0), (5, 1), (7, 0), (8, 1), (34, 5), (38, 0x4000_0000), (50, 1)]
+    {
+        assert_eq!(number(&options, field), Some(value), "field {field}");
+    }
+    assert_eq!(strings(&options, 10), ["dump.log"]);
+    assert_eq!(strings(&options, 13), [b.rootfs().to_str().expect("path")]);
+    assert_eq!(strings(&options, 51), ["/etc/criu/runc.conf"]);
+    assert_eq!(strings(&options, 37), [] as [&str; 0], "no external namespaces");
+    assert!(Path::new(&strings(&options, 44).concat()).starts_with("/sys/fs/cgroup"), "the freezer");
+    let mounts = pairs(&options, 23);
+    assert!(mounts.contains(&("/real/conf".into(), "/real/conf".into())), "{mounts:?}");
+    assert!(mounts.contains(&("/etc/passwd".into(), "/dev/null".into())), "{mounts:?}");
+    assert!(!mounts.iter().any(|m| m.0 == "/sys/firmware"), "masked directories are saved: {mounts:?}");
+    let names: Vec<String> =
+        serde_json::from_slice(&fs::read(b.directory.path().join("img/descriptors.json")).expect("descriptors"))
+            .expect("JSON");
+    assert_eq!(names.len(), 3);
+    assert_eq!(names[0], "/dev/null");
+    // And again, for good; the default place is below the working directory.
+    stage.ok(&b, "ok", &["checkpoint", &id]);
+    assert!(b.directory.path().join("checkpoint/inventory.img").exists());
+    assert!(stopped.exists(), "poststop hooks are run");
+    assert!(b.refused(&["state", &id]).contains("does not exist"));
+    b.assert_nothing_left();
+}
+
+#[test]
+fn a_pre_dump_leaves_the_container_and_a_parent_is_named() {
+    let Some(mut b) = bench() else { return };
+    let stage = Stage::new(&b);
+    let id = b.id.clone();
+    b.started("exec sleep 100");
+    let error = stage.refused(&b, "nofeature", &["checkpoint", "--pre-dump", "--image-path", "parent", &id]);
+    assert!(error.contains("criu is missing features: [MemTrack]"), "{error}");
+    let error = stage.refused(&b, "nofeature", &["checkpoint", "--lazy-pages", "--image-path", "parent", &id]);
+    assert!(error.contains("criu is missing features: [LazyPages]"), "{error}");
+    stage.ok(&b, "ok", &["checkpoint", "--pre-dump", "--image-path", "parent", &id]);
+    assert_eq!(b.status(), "running");
+    let options = stage.options();
+    assert_eq!(strings(&options, 14), [] as [&str; 0]);
+    assert!(pairs(&options, 23).is_empty());
+    fs::create_dir(b.directory.path().join("img")).expect("mkdir");
+    stage.ok(&b, "ok", &["checkpoint", "--parent-path", "../parent", "--image-path", "img", "--leave-running", &id]);
+    let options = stage.options();
+    assert_eq!(strings(&options, 14), ["../parent"]);
+    assert_eq!(number(&options, 15), Some(1), "memory is tracked");
+}
+
+#[test]
+fn lazy_pages_report_when_they_are_ready() {
+    let Some(mut b) = bench() else { return };
+    let stage = Stage::new(&b);
+    let id = b.id.clone();
+    b.started("exec sleep 100");
+    let status = b.directory.path().join("status");
+    fs::write(&status, "").expect("file");
+    // The shell hands over descriptor 9.
+    let mut shell = std::process::Command::new("/bin/sh");
+    shell
+        .arg("-c")
+        .arg("exec \"$@\" 9>status")
+        .args(["sh", common::RUNTIME, "--root"])
+        .arg(b.state_root())
+        .args(["checkpoint", "--lazy-pages", "--status-fd", "9", "--page-server", "127.0.0.1:27277", &id])
+        .env("PATH", &stage.path)
+        .env("FAKE_CRIU", "ok")
+        .env("FAKE_CRIU_NOTES", &stage.notes)
+        .current_dir(b.directory.path());
+    let output = shell.output().expect("shell");
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(fs::read(&status).expect("status"), [0]);
+    let options = stage.options();
+    assert_eq!((number(&options, 48), number(&options, 49)), (Some(1), None));
+    let server = parse(&options.iter().find(|f| f.0 == 11).expect("page server").2);
+    assert_eq!((strings(&server, 1).concat().as_str(), number(&server, 2)), ("127.0.0.1", Some(27277)));
+    b.assert_nothing_left();
+}
+
+#[test]
+fn what_goes_wrong_in_criu_leaves_the_container_running() {
+    let Some(mut b) = bench() else { return };
+    let stage = Stage::new(&b);
+    let id = b.id.clone();
+    b.started("exec sleep 100");
+    for (mode, word) in [
+        ("die", "CRIU version check failed: criu failed: unexpected EOF (exit status 3)"),
+        ("die-1", "criu failed: unexpected EOF (exit status 3)"),
+        ("errno", "CRIU version check failed: criu failed: type VERSION errno 13: no luck"),
+        ("errno-1", "criu failed: type DUMP errno 13: no luck"),
+        ("garbage", "CRIU version check failed: cannot read criu's answer"),
+        ("garbage-1", "cannot read criu's answer"),
+        ("huge-1", "criu's answer is longer than 40 KiB"),
+        ("other-1", "criu answers PAGE_SERVER_CHLD to DUMP"),
+        ("old", "CRIU version 21200 must be 30000 or higher"),
+        ("dump-fails", "criu failed: type DUMP errno 0"),
+    ] {
+        let error = stage.refused(&b, mode, &["checkpoint", "--image-path", "img", "--work-path", "work", &id]);
+        assert!(error.contains(word), "{mode}: {error}");
+        if mode == "dump-fails" {
+            // The reason stands in criu's log.
+            assert!(error.contains("--- Quoting") && error.contains("3:(00.1) Error (criu/x.c:1): the reason"));
+        }
+        assert_eq!(b.status(), "running", "{mode}");
+    }
+}
+
+#[test]
+fn a_criu_that_hangs_is_given_up() {
+    let Some(mut b) = bench() else { return };
+    let stage = Stage::new(&b);
+    let id = b.id.clone();
+    b.started("exec sleep 100");
+    let error = stage.refused(&b, "hang-10", &["checkpoint", &id]);
+    assert!(error.contains("CRIU version check failed: criu has not answered for"), "{error}");
+    assert_eq!(b.status(), "running");
+}
+
+#[test]
+fn a_restore_makes_a_container() {
+    let Some(mut b) = bench() else { return };
+    let stage = Stage::new(&b);
+    let id = b.id.clone();
+    let hook = |name: &str| oci::runtime::Hook {
+        path: "/bin/sh".into(),
+        args: ["sh".into(), "-c".into(), format!("cat >{}/{name}", stage.notes.display())].into(),
+        ..Default::default()
+    };
+    b.spec.hooks = Some(oci::runtime::Hooks {
+        prestart: vec![hook("prestart")],
+        create_runtime: vec![hook("createRuntime")],
+        poststop: vec![hook("poststop")],
+        ..Default::default()
+    });
+    let outside = b.directory.path().join("outside");
+    fs::create_dir(&outside).expect("mkdir");
+    for (destination, source) in [("/data", "outside"), ("/data/deeper", "notes")] {
+        b.spec.mounts.push(oci::runtime::Mount {
+            destination: destination.into(),
+            kind: Some("bind".into()),
+            source: Some(b.directory.path().join(source).to_str().expect("path").into()),
+            options: vec!["bind".into()],
+            ..Default::default()
+        });
+    }
+    let images = saved(&mut b);
+    let (images, bundle) = (images.to_str().expect("path"), b.bundle());
+    let bundle = bundle.to_str().expect("path");
+    let pid_file = b.directory.path().join("pid-file");
+    stage.ok(
+        &b,
+        "ok",
+        &[
+            "restore",
+            "--detach",
+            "--bundle",
+            bundle,
+            "--image-path",
+            images,
+            "--work-path",
+            "work",
+            "--tcp-established",
+            "--pid-file",
+            pid_file.to_str().expect("path"),
+            "--lsm-profile",
+            "selinux:a:b",
+            &id,
+        ],
+    );
+    let pid = stage.pid();
+    assert_eq!(b.status(), "running");
+    assert_eq!(b.pid(), pid);
+    assert_eq!(fs::read_to_string(&pid_file).expect("pid file"), pid.to_string());
+    let state: serde_json::Value =
+        serde_json::from_slice(&fs::read(stage.notes.join("createRuntime")).expect("state")).expect("JSON");
+    assert_eq!((state["pid"].as_i64(), state["status"].as_str()), (Some(i64::from(pid)), Some("creating")));
+    assert!(stage.notes.join("prestart").exists());
+    let options = stage.options();
+    for (field, value) in [(5, 1), (6, 1), (26, 1), (34, 6), (38, 0x4000_0000)] {
+        assert_eq!(number(&options, field), Some(value), "field {field}");
+    }
+    assert_eq!(strings(&options, 10), ["restore.log"]);
+    assert_eq!(strings(&options, 53), ["selinux:a:b"]);
+    let mounts = pairs(&options, 23);
+    assert!(mounts.contains(&("/data".into(), outside.to_str().expect("path").into())), "{mounts:?}");
+    assert!(mounts.contains(&("/dev/null".into(), "/dev/null".into())), "{mounts:?}");
+    let inherited = parse(&options.iter().find(|f| f.0 == 27).expect("inherited").2);
+    assert_eq!((strings(&inherited, 1).concat().as_str(), number(&inherited, 2)), ("pipe:[123]", Some(1)));
+    // The mount points exist, and criu has seen the rootfs as a mount that nobody else sees.
+    assert!(b.rootfs().join("data").is_dir() && outside.join("deeper").is_dir());
+    assert!(fs::read_to_string(stage.notes.join("root")).expect("root").contains("bin"));
+    let inside = fs::read_to_string(stage.notes.join("mountinfo")).expect("mountinfo");
+    assert_eq!(inside.matches("/criu-root ").count(), 1, "{inside}");
+    assert!(!fs::read_to_string("/proc/self/mountinfo").expect("mountinfo").contains("criu-root"));
+    assert!(!b.state_root().join(&id).join("criu-root").exists());
+    // In the container's cgroup from the beginning.
+    let processes = fs::read_to_string(b.cgroup("pids").join("cgroup.procs")).expect("cgroup");
+    assert_eq!(processes.trim(), pid.to_string());
+    let roots = pairs(&options, 25);
+    assert!(roots.iter().any(|(_, path)| path.ends_with(&format!("{id}/c"))), "{roots:?}");
+    assert!(stage.refused(&b, "ok", &["restore", "-d", "-b", bundle, &id]).contains("already exists"));
+    b.ok(&["delete", "--force", &id]);
+    assert!(stage.notes.join("poststop").exists());
+    b.until("the end", || !alive(pid));
+    b.assert_nothing_left();
+}
+
+#[test]
+fn a_restore_in_the_foreground_returns_the_status() {
+    let Some(mut b) = bench() else { return };
+    let stage = Stage::new(&b);
+    let id = b.id.clone();
+    let images = saved(&mut b);
+    let (images, bundle) = (images.to_str().expect("path"), b.bundle());
+    let bundle = bundle.to_str().expect("path");
+    let output = stage.call(&b, "short", &["restore", "-b", bundle, "--image-path", images, &id]);
+    assert_eq!(output.status.code(), Some(7), "{output:?}");
+    b.assert_nothing_left();
+}
+
+#[test]
+fn a_restored_terminal_goes_to_the_console_socket() {
+    let Some(mut b) = bench() else { return };
+    let stage = Stage::new(&b);
+    let id = b.id.clone();
+    let images = saved(&mut b);
+    let (images, bundle) = (images.to_str().expect("path"), b.bundle());
+    let bundle = bundle.to_str().expect("path");
+    // Without a terminal in the configuration there is nobody to give it to.
+    let error = stage.refused(&b, "terminal", &["restore", "-d", "-b", bundle, "--image-path", images, &id]);
+    assert!(error.contains("the checkpoint has a terminal"), "{error}");
+    b.until("the end", || !alive(stage.pid()));
+    b.assert_nothing_left();
+    b.process().terminal = true;
+    let _ = saved(&mut b);
+    let error = stage.refused(&b, "terminal", &["restore", "-d", "-b", bundle, "--image-path", images, &id]);
+    assert!(error.contains("without setting console socket"), "{error}");
+    let socket = b.directory.path().join("console");
+    let listener = UnixListener::bind(&socket).expect("bind");
+    let mut child = stage
+        .command(
+            &b,
+            "terminal",
+            &[
+                "restore",
+                "-d",
+                "-b",
+                bundle,
+                "--image-path",
+                images,
+                "--console-socket",
+                socket.to_str().expect("path"),
+                &id,
+            ],
+        )
+        .stdin(Stdio::null())
+        .spawn()
+        .expect("spawn");
+    let (stream, _) = listener.accept().expect("accept");
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = rustix::net::RecvAncillaryBuffer::new(&mut space);
+    let mut name = [0; 64];
+    let mut parts = [std::io::IoSliceMut::new(&mut name)];
+    rustix::net::recvmsg(&stream, &mut parts, &mut control, rustix::net::RecvFlags::CMSG_CLOEXEC).expect("receive");
+    let fd = control
+        .drain()
+        .find_map(|m| match m {
+            rustix::net::RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
+            _ => None,
+        })
+        .expect("a descriptor");
+    let mut byte = [1];
+    fs::File::from(fd).read_exact(&mut byte).expect("read");
+    assert_eq!(byte, [0], "it is what criu has sent");
+    assert!(child.wait().expect("wait").success());
+    b.ok(&["delete", "-f", &id]);
+    b.assert_nothing_left();
+}
+
+#[test]
+fn a_failed_restore_leaves_nothing() {
+    let Some(mut b) = bench() else { return };
+    let stage = Stage::new(&b);
+    let id = b.id.clone();
+    let images = saved(&mut b);
+    let (images, bundle) = (images.to_str().expect("path").to_owned(), b.bundle());
+    let bundle = bundle.to_str().expect("path");
+    let pid_file = b.directory.path().join("no/such/directory/pid");
+    let restore = |mode: &str, images: &str, more: &[&str]| {
+        let args = [&["restore", "-d", "-b", bundle, "--image-path", images], more, &[id.as_str()]].concat();
+        let error = stage.refused(&b, mode, &args);
+        b.assert_nothing_left();
+        if let Ok(pid) = fs::read_to_string(stage.notes.join("pid")) {
+            let pid = pid.parse().expect("number");
+            b.until("the end of what was half restored", || !alive(pid));
+        }
+        error
+    };
+    for (mode, word) in [
+        ("die-2", "criu failed: unexpected EOF (exit status 3)"),
+        ("errno-2", "criu failed: type RESTORE errno 13: no luck"),
+        ("garbage-2", "cannot read criu's answer"),
+        ("other-2", "criu answers PAGE_SERVER_CHLD to RESTORE"),
+        ("early-death", "criu failed: unexpected EOF (exit status 4)"),
+        ("wrong-pid", "criu says that it has restored process 0"),
+        ("late-errno", "criu failed: type RESTORE errno 5"),
+        ("late-death", "criu failed: unexpected EOF (exit status 4)"),
+        ("bad-end", "criu failed: exit status 9"),
+    ] {
+        let error = restore(mode, &images, &[]);
+        assert!(error.contains(word), "{mode}: {error}");
+    }
+    assert!(restore("ok", "/nowhere", &[]).contains("no such file or directory"));
+    assert!(restore("ok", &images, &["--pid-file", pid_file.to_str().expect("path")]).contains("pid file"));
+    let lsm = ["--lsm-profile", "selinux:x"];
+    assert!(restore("criu3.14", &images, &lsm).contains("--lsm-profile requires at least CRIU 3.16"));
+    fs::remove_file(Path::new(&images).join("descriptors.json")).expect("remove");
+    assert!(restore("ok", &images, &[]).contains("descriptors.json: no such file or directory"));
+    fs::write(Path::new(&images).join("descriptors.json"), "{").expect("write");
+    assert!(restore("ok", &images, &[]).contains("descriptors.json"));
+    // A hook that fails stops it half-way.
+    let mut b = b;
+    b.spec.hooks = Some(oci::runtime::Hooks {
+        create_runtime: vec![oci::runtime::Hook { path: "/bin/false".into(), ..Default::default() }],
+        ..Default::default()
+    });
+    let images = saved(&mut b);
+    let images = images.to_str().expect("path");
+    let bundle = b.bundle();
+    let args = ["restore", "-d", "-b", bundle.to_str().expect("path"), "--image-path", images, &id];
+    assert!(stage.refused(&b, "ok", &args).contains("error running createRuntime hook #0"));
+    b.until("the end of what was half restored", || !alive(stage.pid()));
+    b.assert_nothing_left();
+}
+
+#[test]
+fn a_restore_that_was_killed_can_be_deleted() {
+    let Some(mut b) = bench() else { return };
+    let stage = Stage::new(&b);
+    let id = b.id.clone();
+    b.spec.hooks = Some(oci::runtime::Hooks {
+        create_runtime: vec![oci::runtime::Hook {
+            path: "/bin/sleep".into(),
+            args: vec!["sleep".into(), "20".into()],
+            ..Default::default()
+        }],
+        ..Default::default()
+    });
+    let images = saved(&mut b);
+    let bundle = b.bundle();
+    let args =
+        ["restore", "-d", "-b", bundle.to_str().expect("path"), "--image-path", images.to_str().expect("path"), &id];
+    let mut child = stage.command(&b, "ok", &args).spawn().expect("spawn");
+    b.until("the restored process", || stage.notes.join("pid").exists());
+    child.kill().expect("kill");
+    child.wait().expect("wait");
+    b.ok(&["delete", "--force", &id]);
+    b.until("the end", || !alive(stage.pid()));
+    b.assert_nothing_left();
+    assert!(b.rootfs().join("bin/busybox").exists(), "the rootfs is whole");
+}
