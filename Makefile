@@ -10,7 +10,7 @@ BIN     := $(TARGET)/bin
 STATIC  := sampan-runtime containerd-shim-sampan-v2 sampan-net
 DYNAMIC := sampand sampan
 
-.PHONY: all build run test bench lint install uninstall clean peers
+.PHONY: all build run test bench fuzz lint install uninstall clean peers
 
 all: build
 
@@ -39,6 +39,24 @@ test: peers build lint
 
 bench: peers build
 	SAMPAN_BIN=$(abspath $(BIN)) cargo run --quiet --locked --release -p sampan-tests --bin sampan-bench
+
+# Each fuzz target for so many seconds, one process each; what they find is left in $(TARGET)/fuzz.
+# The coverage flags are those of cargo-fuzz that a stable compiler takes; nothing here needs a sanitizer's run time.
+FUZZ_TIME  ?= 3600
+FUZZ       := config seccomp
+FUZZ_FLAGS := -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+  -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
+  -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1 --cfg fuzzing
+
+fuzz:
+	RUSTFLAGS="$(FUZZ_FLAGS)" cargo build --quiet --locked --release --manifest-path fuzz/Cargo.toml --target $(HOST) \
+	  --target-dir $(TARGET)/fuzz
+	$(TARGET)/fuzz/$(HOST)/release/seeds $(TARGET)/fuzz/corpus
+	@for t in $(FUZZ); do nice -n 19 $(TARGET)/fuzz/$(HOST)/release/$$t $(TARGET)/fuzz/corpus/$$t -max_total_time=$(FUZZ_TIME) \
+	  -timeout=10 -rss_limit_mb=1024 -max_len=8192 -artifact_prefix=$(TARGET)/fuzz/$$t- -print_final_stats=1 \
+	  2> $(TARGET)/fuzz/$$t.log & pids="$$pids $$!"; done; \
+	status=0; for p in $$pids; do wait $$p || status=1; done; \
+	for t in $(FUZZ); do tail -n 6 $(TARGET)/fuzz/$$t.log | sed "s/^/$$t: /"; done; exit $$status
 
 install: build
 	scripts/install.sh "$(DESTDIR)" "$(PREFIX)" $(BIN)

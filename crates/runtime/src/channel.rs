@@ -5,18 +5,26 @@
 //! child → parent   M              give me my id mappings, then answer
 //!                  L              set my limits (a user namespace takes the right away), then answer
 //!                  H              everything is mounted: run prestart and createRuntime hooks, then answer
+//!                  S number       the filter is on; take its notification descriptor to the listener, then answer
 //!                  P pid          (in-between process) the container's process has this id
 //!                  R              ready: the program is next, or the wait for `start`
 //!                  E kind text    failed
 //! parent → child   g              go on
+//!                  f              (after S) send the descriptor itself; this process may not take it
+//! child → parent   f, descriptor  here it is
 //! end of file after R             the program runs
 //! ```
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::io::{IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use oci::{Context, Error, Kind, Result};
 use rustix::io::{read, write};
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
+};
 
 /// What the child says.
 #[derive(Debug, PartialEq, Eq)]
@@ -24,6 +32,7 @@ pub(crate) enum Report {
     MapIds,
     SetLimits,
     RunHooks,
+    Listener(i32),
     Pid(i32),
     Ready,
 }
@@ -90,6 +99,7 @@ impl Channel {
             Report::SetLimits => self.send(b"L"),
             Report::RunHooks => self.send(b"H"),
             Report::Ready => self.send(b"R"),
+            Report::Listener(number) => self.send(format!("S{number}").as_bytes()),
             Report::Pid(pid) => self.send(format!("P{pid}").as_bytes()),
         }
     }
@@ -102,6 +112,39 @@ impl Channel {
         }
         // The parent has gone, or refuses; it knows why.
         Err(Error::cancelled("the runtime has given up"))
+    }
+
+    /// The child: has the runtime take a copy of a descriptor, which it sends itself only if it is asked to.
+    pub(crate) fn hand_over(&self, descriptor: BorrowedFd<'_>) -> Result<()> {
+        self.report(&Report::Listener(descriptor.as_raw_fd()))?;
+        let mut answer = self.receive()?;
+        if answer == b"f" {
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+            let mut control = SendAncillaryBuffer::new(&mut space);
+            let descriptors = [descriptor];
+            control.push(SendAncillaryMessage::ScmRights(&descriptors));
+            sendmsg(&self.0, &[IoSlice::new(b"f")], &mut control, SendFlags::NOSIGNAL)
+                .map_err(std::io::Error::from)
+                .context(|| "send a descriptor to the runtime")?;
+            answer = self.receive()?;
+        }
+        if answer == b"g" { Ok(()) } else { Err(Error::cancelled("the runtime has given up")) }
+    }
+
+    /// The parent: asks for the descriptor itself instead of its number.
+    pub(crate) fn fetch(&self) -> Result<OwnedFd> {
+        self.send(b"f")?;
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let mut byte = [0];
+        recvmsg(&self.0, &mut [IoSliceMut::new(&mut byte)], &mut control, RecvFlags::CMSG_CLOEXEC)
+            .map_err(std::io::Error::from)
+            .context(|| "get a descriptor of the other process")?;
+        let descriptor = control.drain().find_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
+            _ => None,
+        });
+        descriptor.ok_or_else(|| Error::internal("the other process has sent no descriptor"))
     }
 
     /// The child: says that it failed. Without anybody left to hear it, on standard error.
@@ -130,10 +173,8 @@ impl Channel {
             Some((b'L', _)) => Ok(Some(Report::SetLimits)),
             Some((b'H', _)) => Ok(Some(Report::RunHooks)),
             Some((b'R', _)) => Ok(Some(Report::Ready)),
-            Some((b'P', pid)) => {
-                let pid = std::str::from_utf8(pid).ok().and_then(|p| p.parse().ok());
-                Ok(Some(Report::Pid(pid.ok_or_else(|| Error::internal("a garbled process id"))?)))
-            }
+            Some((b'S', fd)) => Ok(Some(Report::Listener(number(fd)?))),
+            Some((b'P', pid)) => Ok(Some(Report::Pid(number(pid)?))),
             Some((b'E', rest)) => {
                 let (kind, text) = rest.split_first().unwrap_or((&0, &[]));
                 let kind = KINDS.get(usize::from(*kind)).copied().unwrap_or(Kind::Internal);
@@ -144,6 +185,11 @@ impl Channel {
     }
 }
 
+fn number(digits: &[u8]) -> Result<i32> {
+    let number = std::str::from_utf8(digits).ok().and_then(|p| p.parse().ok());
+    number.ok_or_else(|| Error::internal("a garbled number"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -151,13 +197,28 @@ mod tests {
     #[test]
     fn reports_arrive_as_they_were_sent() {
         let (parent, child) = Channel::pair().expect("pair");
-        for report in [Report::MapIds, Report::SetLimits, Report::RunHooks, Report::Pid(4711), Report::Ready] {
+        for report in
+            [Report::MapIds, Report::SetLimits, Report::RunHooks, Report::Listener(7), Report::Pid(4711), Report::Ready]
+        {
             child.report(&report).expect("send");
             assert_eq!(parent.next().expect("receive"), Some(report));
         }
         child.fail(&Error::not_found("exec: \"x\""));
         let error = parent.next().expect_err("failure");
         assert_eq!((error.kind(), error.to_string().as_str()), (Kind::NotFound, "exec: \"x\""));
+        // By number, and by itself.
+        let sender = std::thread::spawn(move || {
+            let file = std::fs::File::open("/dev/null").expect("open");
+            (child.hand_over(file.as_fd()).is_ok(), child.hand_over(file.as_fd()).is_ok(), child)
+        });
+        assert!(matches!(parent.next().expect("report"), Some(Report::Listener(n)) if n > 2));
+        parent.answer().expect("answer");
+        assert!(matches!(parent.next().expect("report"), Some(Report::Listener(_))));
+        let file = parent.fetch().expect("a descriptor");
+        assert_eq!(std::fs::File::from(file).metadata().expect("stat").len(), 0);
+        parent.answer().expect("answer");
+        let (first, second, child) = sender.join().expect("thread");
+        assert!(first && second);
         drop(child);
         assert_eq!(parent.next().expect("end"), None);
     }

@@ -229,6 +229,7 @@ fn build(
         hide: !plan.namespaces.join.is_empty(),
         join_here: !in_between,
     };
+    let listener = plan.seccomp.as_ref().and_then(|f| f.listener.clone());
     if around.hide && root {
         // Before the process exists: it may be born in sight of another container's processes. A user's processes do it
         // themselves, once the user's files that map ids are written.
@@ -284,6 +285,11 @@ fn build(
                 hooks::run(hooks::PRESTART, &prestart, &state, Place::Host)?;
                 hooks::run(hooks::CREATE_RUNTIME, &create_runtime, &state, Place::Host)?;
                 ours.answer()?;
+            }
+            Report::Listener(number) => {
+                let listener = listener.as_ref().ok_or_else(|| Error::internal("a descriptor without a listener"))?;
+                let state = container.state(Status::Creating, pid)?;
+                listener.deliver(&ours, number, pidfd.as_fd(), pid, state)?;
             }
             Report::Ready => break,
         }

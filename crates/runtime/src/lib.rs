@@ -30,6 +30,8 @@ mod commands;
 mod criu;
 mod descriptors;
 mod foreground;
+#[doc(hidden)]
+pub mod fuzzing;
 mod guard;
 mod handover;
 mod hooks;

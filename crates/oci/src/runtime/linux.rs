@@ -295,8 +295,8 @@ object! {
         pub default_errno_ret: Option<u32>,
         /// `SCMP_ARCH_X86_64` and so on.
         pub architectures: Vec<String>,
-        /// `SECCOMP_FILTER_FLAG_LOG` and so on.
-        pub flags: Vec<String>,
+        /// `SECCOMP_FILTER_FLAG_LOG` and so on; an empty list is not the same as none.
+        pub flags: Option<Vec<String>>,
         /// Socket that gets the notification descriptor.
         pub listener_path: Option<PathBuf>,
         /// Passed along to the listener.

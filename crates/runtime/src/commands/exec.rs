@@ -264,9 +264,15 @@ fn add(
             if in_between { join::run_in_between(plan) } else { join::run(plan) }
         }
         Forked::Parent { pid, pidfd } => {
+            let listener = plan.seccomp.as_ref().and_then(|f| f.listener.clone());
             drop(plan);
+            let deliver = |number, process: &(i32, OwnedFd)| {
+                let listener = listener.as_ref().ok_or_else(|| Error::internal("a descriptor without a listener"))?;
+                let state = container.state(Status::Running, init)?;
+                listener.deliver(&ours, number, process.1.as_fd(), process.0, state)
+            };
             let mut process = (pid, pidfd);
-            match follow(&ours, &mut process, in_between) {
+            match follow(&ours, &mut process, in_between, deliver) {
                 Ok(()) => Ok(process),
                 Err(error) => {
                     launch::end(&process.1);
@@ -284,9 +290,15 @@ fn not_added(error: Error) -> Error {
 
 /// Waits for "ready" and then for the end of the line: the program runs. With a process in between, the process that
 /// counts is the one that it makes.
-fn follow(channel: &Channel, process: &mut (i32, OwnedFd), in_between: bool) -> Result<()> {
+fn follow(
+    channel: &Channel,
+    process: &mut (i32, OwnedFd),
+    in_between: bool,
+    deliver: impl Fn(i32, &(i32, OwnedFd)) -> Result<()>,
+) -> Result<()> {
     let mut ready = false;
     let mut adopted = !in_between;
+    let mut descriptor = None;
     loop {
         // Sent by two processes, so they can arrive in either order.
         match channel.next()? {
@@ -296,6 +308,7 @@ fn follow(channel: &Channel, process: &mut (i32, OwnedFd), in_between: bool) -> 
                 *process = (pid, handle);
                 adopted = true;
             }
+            Some(Report::Listener(number)) if !ready && descriptor.is_none() => descriptor = Some(number),
             Some(other) => return Err(Error::internal(format!("unexpected report {other:?}"))),
             None if ready && adopted => return Ok(()),
             None => {
@@ -303,6 +316,10 @@ fn follow(channel: &Channel, process: &mut (i32, OwnedFd), in_between: bool) -> 
                     "the process was killed before the program was executed; is the memory limit too low (OOM)?",
                 ));
             }
+        }
+        if adopted && let Some(number) = descriptor {
+            deliver(number, process)?;
+            descriptor = None;
         }
     }
 }

@@ -1,6 +1,6 @@
 //! `features`: what this runtime can do, as the specification's features structure.
 
-use oci::runtime::{CgroupFeatures, Enabled, Features, LinuxFeatures, MountExtensions, SeccompFeatures, VERSION};
+use oci::runtime::{CgroupFeatures, Enabled, Features, LinuxFeatures, MountExtensions, VERSION};
 use oci::{Error, Result};
 
 use super::Command;
@@ -30,7 +30,6 @@ fn features() -> Features {
     let off = || Some(Enabled { enabled: Some(false) });
     let mut kinds: Vec<String> = namespaces::KINDS.iter().map(|k| k.0.to_owned()).collect();
     kinds.sort();
-    let (known_flags, supported_flags) = seccomp::flag_names();
     Features {
         oci_version_min: "1.0.0".into(),
         oci_version_max: VERSION.into(),
@@ -46,14 +45,7 @@ fn features() -> Features {
                 systemd_user: Some(false),
                 rdma: Some(true),
             }),
-            seccomp: Some(SeccompFeatures {
-                enabled: Some(true),
-                actions: strings(&seccomp::ACTIONS),
-                operators: strings(&seccomp::OPERATORS),
-                archs: seccomp::arch_names(),
-                known_flags,
-                supported_flags,
-            }),
+            seccomp: Some(seccomp::features()),
             apparmor: off(),
             selinux: off(),
             intel_rdt: off(),

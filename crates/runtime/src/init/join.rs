@@ -41,7 +41,7 @@ fn io(error: Errno) -> Error {
 pub(crate) fn run(mut plan: JoinPlan) -> ! {
     log::debug(format_args!("child process in init()"));
     let error = match prepare(&mut plan) {
-        Ok(program) => transform::execute(&program, plan.process, plan.seccomp.as_ref()),
+        Ok(program) => transform::execute(&program, plan.process, plan.seccomp.as_ref(), &plan.channel),
         Err(error) => error,
     };
     plan.channel.fail(&error);
@@ -117,7 +117,7 @@ fn prepare(plan: &mut JoinPlan) -> Result<std::ffi::CString> {
         transform::set_rlimits(None, &plan.process.rlimits)?;
     }
     transform::set_execution(&plan.execution)?;
-    let program = transform::prepare(&mut plan.process, plan.seccomp.as_ref())?;
+    let program = transform::prepare(&mut plan.process, &mut plan.seccomp, &plan.channel)?;
     transform::keep_descriptors(plan.keep_fds);
     log::debug(format_args!("setns_init: about to exec"));
     plan.channel.report(&Report::Ready)?;

@@ -112,7 +112,7 @@ fn carry_out(mut plan: InitPlan, around: &mut Surroundings) -> Error {
     match prepare(&mut plan, around, opened) {
         Ok(program) => {
             let InitPlan { process, seccomp, .. } = plan;
-            transform::execute(&program, process, seccomp.as_ref())
+            transform::execute(&program, process, seccomp.as_ref(), &around.channel)
         }
         Err(error) => error,
     }
@@ -213,13 +213,17 @@ fn prepare(plan: &mut InitPlan, around: &mut Surroundings, opened: Option<Opened
     } else {
         transform::set_rlimits(None, &plan.process.rlimits)?;
     }
-    let program = transform::prepare(&mut plan.process, plan.seccomp.as_ref())?;
+    let program = transform::prepare(&mut plan.process, &mut plan.seccomp, &around.channel)?;
     log::debug(format_args!("init: closing the pipe to signal completion"));
     around.channel.report(&Report::Ready)?;
     if let Some(gate) = &around.gate {
         wait_for_start(gate)?;
     }
     if !plan.start_container.is_empty() {
+        // Filtered as the program is.
+        if let Some(filter) = plan.seccomp.take() {
+            filter.put_on(&around.channel)?;
+        }
         start_hooks(plan, around)?;
     }
     // Not before the hooks: what the program gets is not theirs.

@@ -16,6 +16,7 @@ use sys::exec::Vector;
 
 use super::root::Root;
 use crate::capabilities::Sets;
+use crate::channel::Channel;
 use crate::plan::execution::Execution;
 use crate::plan::process::{PlannedRlimit, ProcessPlan};
 use crate::seccomp::Filter;
@@ -106,7 +107,9 @@ pub(crate) fn set_execution(execution: &Execution) -> Result<()> {
 
 /// Becomes the user with the capabilities, in the working directory, filtered; everything but the program itself.
 /// Returns the program's path.
-pub(crate) fn prepare(process: &mut ProcessPlan, filter: Option<&Filter>) -> Result<CString> {
+///
+/// A filter that was put on is taken out of `filter`; one that is left there is for [`execute`], after everything else.
+pub(crate) fn prepare(process: &mut ProcessPlan, filter: &mut Option<Filter>, channel: &Channel) -> Result<CString> {
     let user = &process.user;
     if let Some(scheduler) = &process.scheduler {
         sys::process::set_scheduler(scheduler).map_err(|error| match error.raw_os_error() {
@@ -144,21 +147,25 @@ pub(crate) fn prepare(process: &mut ProcessPlan, filter: Option<&Filter>) -> Res
     check_directory()?;
     // With no_new_privs it needs no right and goes last; without, it needs CAP_SYS_ADMIN, which goes next.
     if !process.no_new_privileges
-        && let Some(filter) = filter
+        && let Some(filter) = filter.take()
     {
         raise_effective()?;
-        filter.install()?;
+        filter.put_on(channel)?;
     }
     set_capabilities(&process.capabilities)?;
     let path = process.env.iter().rev().find_map(|e| e.as_bytes().strip_prefix(b"PATH=")).unwrap_or_default().to_vec();
-    look_up(&process.args[0], &path)
+    let program = look_up(&process.args[0], &path)?;
+    // Its listener must be told while the runtime listens here.
+    if let Some(filter) = filter.take_if(|f| f.listener.is_some()) {
+        filter.put_on(channel)?;
+    }
+    Ok(program)
 }
 
 /// Executes the program. Returns only on failure.
-pub(crate) fn execute(program: &CStr, process: ProcessPlan, filter: Option<&Filter>) -> Error {
-    if process.no_new_privileges
-        && let Some(filter) = filter
-        && let Err(error) = filter.install()
+pub(crate) fn execute(program: &CStr, process: ProcessPlan, filter: Option<&Filter>, channel: &Channel) -> Error {
+    if let Some(filter) = filter
+        && let Err(error) = filter.put_on(channel)
     {
         return error;
     }

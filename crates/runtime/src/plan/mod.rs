@@ -139,7 +139,7 @@ impl InitPlan {
             domainname,
             create_container: hooks.create_container,
             start_container: hooks.start_container,
-            seccomp: linux.seccomp.as_ref().map(Filter::compile).transpose()?,
+            seccomp: linux.seccomp.as_ref().map(Filter::compile).transpose()?.flatten(),
             process,
             time_offsets: !linux.time_offsets.is_empty(),
             namespaces,
