@@ -66,6 +66,7 @@ pub(crate) fn make(
     source: Option<OwnedFd>,
     around: &Surroundings<'_>,
 ) -> Result<Option<OwnedFd>> {
+    around.root.cover(&mount.destination);
     let result = match (&mount.kind, source) {
         (MountKind::Bind { attrs, .. }, Some(tree)) => bind(mount, *attrs, &tree, around.root).map(|()| None),
         (MountKind::Bind { .. }, None) => Err(Error::internal("its source was not opened")),
@@ -208,6 +209,9 @@ fn filesystem(
     let bits = MountFlags::from_bits_retain(now as u32);
     rustix::mount::mount(source, proc_path(target.as_fd()), kind, bits, data).map_err(std::io::Error::from)?;
     drop(target);
+    if kind == c"proc" || kind == c"sysfs" {
+        root.anchor(&mount.destination)?;
+    }
     if !late && old.is_none() && mount.propagation.is_empty() && mount.recursive == AttrChange::default() {
         return Ok(None);
     }

@@ -33,7 +33,7 @@ pub(crate) fn mask(paths: &[String], root: &Root) -> Result<()> {
     let null_path = proc_path(null.as_fd());
     let mut empty: Option<OwnedFd> = None;
     for path in paths {
-        let target = match root.resolve(path) {
+        let target = match root.resolve_anchored(path) {
             Ok(target) => target,
             Err(Errno::NOENT | Errno::NOTDIR) => continue,
             Err(error) => return Err(io(error)).context(|| format!("mask path {path}")),
@@ -49,7 +49,7 @@ pub(crate) fn mask(paths: &[String], root: &Root) -> Result<()> {
             mount(c"tmpfs", proc_path(target.as_fd()), c"tmpfs", MountFlags::RDONLY, c"nr_blocks=1,nr_inodes=1")
                 .map_err(io)?;
             // The path is looked up again; in a volume that others change, it can lead elsewhere by now.
-            empty = root.resolve(path).ok().filter(is_empty_tmpfs);
+            empty = root.resolve_anchored(path).ok().filter(is_empty_tmpfs);
             Ok(())
         })();
         result.context(|| format!("mask path {path}"))?;
@@ -66,7 +66,7 @@ fn is_empty_tmpfs(handle: &OwnedFd) -> bool {
 /// Makes paths read-only with everything mounted below. Missing ones stay so.
 pub(crate) fn readonly(paths: &[String], root: &Root) -> Result<()> {
     for path in paths {
-        let target = match root.resolve(path) {
+        let target = match root.resolve_anchored(path) {
             Ok(target) => target,
             Err(Errno::NOENT | Errno::NOTDIR) => continue,
             Err(error) => return Err(io(error)).context(|| format!("make path {path} read-only")),
@@ -77,7 +77,7 @@ pub(crate) fn readonly(paths: &[String], root: &Root) -> Result<()> {
                 Ok(()) => attach(tree.as_fd(), target.as_fd()),
                 Err(error) if error.raw_os_error() == Some(Errno::NOSYS.raw_os_error()) => {
                     attach(tree.as_fd(), target.as_fd())?;
-                    super::mounts::make_readonly(&root.resolve(path).map_err(io)?)
+                    super::mounts::make_readonly(&root.resolve_anchored(path).map_err(io)?)
                 }
                 Err(error) => Err(error.into()),
             }

@@ -1,5 +1,6 @@
 //! The rootfs as a directory handle. Every path in it is resolved by the kernel, which does not let it leave.
 
+use std::cell::RefCell;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use oci::{Context, Error, Result};
@@ -8,14 +9,23 @@ use rustix::io::Errno;
 
 /// The root of the container's files.
 #[derive(Debug)]
-pub(crate) struct Root(OwnedFd);
+pub(crate) struct Root {
+    directory: OwnedFd,
+    /// The kernel's filesystems at their usual places, for what is looked up in them later.
+    anchors: RefCell<Vec<(&'static str, OwnedFd)>>,
+}
+
+/// Where the kernel's filesystems are mounted, and by which number they are known.
+const ANCHORS: [(&str, i64); 2] = [("/proc", PROC_SUPER_MAGIC), ("/sys", 0x6265_6572)];
+
+const PROC_SUPER_MAGIC: i64 = 0x9fa0;
 
 /// Symbolic links that may be followed when a path is made that does not exist yet.
 const MAX_LINKS: usize = 40;
 
 impl AsFd for Root {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.directory.as_fd()
     }
 }
 
@@ -38,12 +48,42 @@ fn openat2(root: BorrowedFd<'_>, path: &str, extra: ResolveFlags) -> Result<Owne
 
 impl Root {
     pub(crate) fn new(directory: OwnedFd) -> Self {
-        Self(directory)
+        Self { directory, anchors: RefCell::default() }
     }
 
     /// Resolves a path in the root, following symbolic links inside it.
     pub(crate) fn resolve(&self, path: &str) -> Result<OwnedFd, Errno> {
         openat2(self.as_fd(), path, ResolveFlags::empty())
+    }
+
+    /// Remembers what was just mounted at a place where later paths will begin, if this is one. Who shares the rootfs
+    /// could put something else there in the meantime, and masks would then miss what they are to hide.
+    pub(crate) fn anchor(&self, path: &str) -> Result<()> {
+        let Some((place, magic)) = ANCHORS.iter().find(|(place, _)| *place == path) else { return Ok(()) };
+        let handle = self.resolve_literally(path).map_err(std::io::Error::from).context(|| format!("open {path}"))?;
+        if rustix::fs::fstatfs(&handle).map_err(std::io::Error::from)?.f_type != *magic {
+            return Err(Error::permission_denied(format!("{path} in the rootfs was changed while it was mounted")));
+        }
+        self.anchors.borrow_mut().push((place, handle));
+        Ok(())
+    }
+
+    /// Something else will be mounted on top.
+    pub(crate) fn cover(&self, path: &str) {
+        self.anchors.borrow_mut().retain(|(place, _)| *place != path);
+    }
+
+    /// Resolves a path like [`Root::resolve`], below what was mounted first at the path's beginning.
+    pub(crate) fn resolve_anchored(&self, path: &str) -> Result<OwnedFd, Errno> {
+        let anchors = self.anchors.borrow();
+        let below = anchors.iter().find_map(|(place, handle)| {
+            let rest = path.strip_prefix(place)?.strip_prefix('/')?;
+            Some((handle, rest))
+        });
+        match below {
+            Some((handle, rest)) => openat2(handle.as_fd(), rest, ResolveFlags::empty()),
+            None => self.resolve(path),
+        }
     }
 
     /// Resolves a path without any symbolic link in it.
@@ -180,8 +220,7 @@ impl Root {
 
 /// Whether a handle is one of something in a procfs.
 pub(crate) fn is_procfs(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
-    const PROC_SUPER_MAGIC: i64 = 0x9fa0;
-    Ok(rustix::fs::fstatfs(fd)?.f_type as i64 == PROC_SUPER_MAGIC)
+    Ok(rustix::fs::fstatfs(fd)?.f_type == PROC_SUPER_MAGIC)
 }
 
 /// Whether a handle is one of a directory.

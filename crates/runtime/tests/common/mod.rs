@@ -84,7 +84,7 @@ impl Bench {
         self
     }
 
-    fn write_config(&self) {
+    pub(crate) fn write_config(&self) {
         fs::write(self.bundle().join("config.json"), serde_json::to_vec(&self.spec).expect("JSON"))
             .expect("config.json");
     }
