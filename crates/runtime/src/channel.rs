@@ -4,6 +4,7 @@
 //! ```text
 //! child → parent   M              give me my id mappings, then answer
 //!                  L              set my limits (a user namespace takes the right away), then answer
+//!                  N              move network devices into my network namespace, then answer
 //!                  H              everything is mounted: run prestart and createRuntime hooks, then answer
 //!                  S number       the filter is on; take its notification descriptor to the listener, then answer
 //!                  P pid          (in-between process) the container's process has this id
@@ -31,6 +32,7 @@ use rustix::net::{
 pub(crate) enum Report {
     MapIds,
     SetLimits,
+    MoveDevices,
     RunHooks,
     Listener(i32),
     Pid(i32),
@@ -97,6 +99,7 @@ impl Channel {
         match report {
             Report::MapIds => self.send(b"M"),
             Report::SetLimits => self.send(b"L"),
+            Report::MoveDevices => self.send(b"N"),
             Report::RunHooks => self.send(b"H"),
             Report::Ready => self.send(b"R"),
             Report::Listener(number) => self.send(format!("S{number}").as_bytes()),
@@ -171,6 +174,7 @@ impl Channel {
             None => Ok(None),
             Some((b'M', _)) => Ok(Some(Report::MapIds)),
             Some((b'L', _)) => Ok(Some(Report::SetLimits)),
+            Some((b'N', _)) => Ok(Some(Report::MoveDevices)),
             Some((b'H', _)) => Ok(Some(Report::RunHooks)),
             Some((b'R', _)) => Ok(Some(Report::Ready)),
             Some((b'S', fd)) => Ok(Some(Report::Listener(number(fd)?))),
@@ -197,9 +201,16 @@ mod tests {
     #[test]
     fn reports_arrive_as_they_were_sent() {
         let (parent, child) = Channel::pair().expect("pair");
-        for report in
-            [Report::MapIds, Report::SetLimits, Report::RunHooks, Report::Listener(7), Report::Pid(4711), Report::Ready]
-        {
+        let reports = [
+            Report::MapIds,
+            Report::SetLimits,
+            Report::MoveDevices,
+            Report::RunHooks,
+            Report::Listener(7),
+            Report::Pid(4711),
+            Report::Ready,
+        ];
+        for report in reports {
             child.report(&report).expect("send");
             assert_eq!(parent.next().expect("receive"), Some(report));
         }

@@ -21,6 +21,7 @@ use crate::criu::External;
 use crate::descriptors;
 use crate::hooks::{self, Place};
 use crate::init::{self, Surroundings, transform};
+use crate::net_devices::Moved;
 use crate::plan::{InitPlan, namespaces};
 use crate::state::{Container, Record, Status};
 use crate::{log, mappings, notify};
@@ -107,13 +108,15 @@ pub(crate) struct Undo {
     /// Present once the cgroup exists.
     pub(crate) made: Option<cgroups::Made>,
     pub(crate) process: Option<OwnedFd>,
+    pub(crate) devices: Moved,
 }
 
 impl Undo {
-    pub(crate) fn run(self) {
+    pub(crate) fn run(mut self) {
         if let Some(process) = self.process {
             end(&process);
         }
+        self.devices.give_back();
         if let Some(made) = self.made {
             // Hooks and half-made processes may be in it.
             let result = self.location.kill_all().and_then(|()| self.location.remove());
@@ -220,11 +223,7 @@ fn build(
         keep_fds: descriptors::kept(),
         keyring: (!request.no_new_keyring).then(|| request.id.clone()),
         no_pivot: request.no_pivot,
-        opened: if plan.namespaces.has(namespaces::USER) && rustix::process::geteuid().is_root() {
-            init::Opened::open(&plan)?
-        } else {
-            None // an unprivileged user's process has all the rights that its maker has
-        },
+        opened: init::Opened::open(&plan)?,
         unprivileged: !root,
         hide: !plan.namespaces.join.is_empty(),
         join_here: !in_between,
@@ -237,6 +236,7 @@ fn build(
     }
     // A user's process has set its score itself.
     let limits = (plan.process.rlimits.clone(), plan.process.oom_score_adj.filter(|_| root));
+    let net_devices = plan.net_devices.clone();
     let time = TimeOffsets::enter(&linux, &plan)?;
     let (mut pid, mut pidfd, ours) = fork(plan, around, entrance.born_in, in_between, ours, container)?;
     time.leave()?;
@@ -277,6 +277,10 @@ fn build(
             Report::SetLimits => {
                 transform::set_oom_score(&pid.to_string(), limits.1)?;
                 transform::set_rlimits(rustix::process::Pid::from_raw(pid), &limits.0)?;
+                ours.answer()?;
+            }
+            Report::MoveDevices => {
+                undo.devices.move_to_process(pid, &net_devices)?;
                 ours.answer()?;
             }
             Report::RunHooks => {

@@ -14,6 +14,8 @@
 //! | [`cgroups`] | v1 and v2, device rules |
 //! | [`criu`] | checkpoint and restore |
 //! | [`seccomp`] | policies to BPF |
+//! | [`net_devices`], [`netlink`] | network devices into the container and back |
+//! | [`user_namespace`], [`selinux`] | id mappings and labels of mounts |
 //! | [`hooks`] | programs called along the way |
 //! | [`labels`], [`procfs`] | AppArmor and SELinux; writes that cannot be led astray |
 //! | [`foreground`] | waiting for a process: signals, terminal |
@@ -40,12 +42,16 @@ mod labels;
 mod launch;
 mod log;
 mod mappings;
+mod net_devices;
+mod netlink;
 mod notify;
 mod plan;
 mod procfs;
 mod rootless;
 mod seccomp;
+mod selinux;
 mod signals;
 mod state;
+mod user_namespace;
 
 pub use cli::main;

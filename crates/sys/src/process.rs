@@ -167,6 +167,17 @@ pub fn setns(file: BorrowedFd<'_>, flags: u64) -> io::Result<()> {
     check(unsafe { libc::setns(file.as_raw_fd(), flags as i32) })
 }
 
+/// The kind of a namespace, as its `CLONE_NEW*` bit.
+///
+/// # Errors
+/// `ENOTTY` where the file is no namespace.
+pub fn namespace_kind(file: BorrowedFd<'_>) -> io::Result<u64> {
+    const NS_GET_NSTYPE: libc::c_ulong = 0xb703;
+    // SAFETY: the request takes no argument and returns the bit.
+    let kind = unsafe { libc::ioctl(file.as_raw_fd(), NS_GET_NSTYPE as _) };
+    check(kind).map(|()| kind as u64)
+}
+
 /// Ends the process without running anything that the parent registered before a fork.
 pub fn exit_now(status: i32) -> ! {
     // SAFETY: does not return.

@@ -27,6 +27,7 @@ fn run(_: &Global, _: &Args) -> Result<i32, Failure> {
 
 fn features() -> Features {
     let strings = |list: &[&str]| list.iter().map(|s| s.to_string()).collect::<Vec<_>>();
+    let on = || Some(Enabled { enabled: Some(true) });
     let off = || Some(Enabled { enabled: Some(false) });
     let mut kinds: Vec<String> = namespaces::KINDS.iter().map(|k| k.0.to_owned()).collect();
     kinds.sort();
@@ -49,9 +50,9 @@ fn features() -> Features {
             apparmor: off(),
             selinux: off(),
             intel_rdt: off(),
-            net_devices: off(),
+            net_devices: on(),
             memory_policy: None,
-            mount_extensions: Some(MountExtensions { idmap: off() }),
+            mount_extensions: Some(MountExtensions { idmap: on() }),
         }),
         ..Default::default()
     }

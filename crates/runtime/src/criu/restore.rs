@@ -281,7 +281,7 @@ fn name_mounts(message: &mut Message, plan: &InitPlan, location: &Location) -> R
                     }
                 }
             }
-            MountKind::Filesystem { .. } => {}
+            MountKind::Filesystem { .. } | MountKind::Remount { .. } => {}
         }
     }
     if !plan.masked_paths.is_empty() {

@@ -6,14 +6,17 @@
 //! ```
 //! Everything that needs a trusted `/proc` is done before `pivot_root`, while it is the host's.
 
+mod cgroup_mounts;
 pub(crate) mod console;
 mod copy_up;
 pub(crate) mod criu_root;
 mod devices;
 pub(crate) mod join;
+mod mount_flags;
 mod mounts;
 mod paths;
 pub(crate) mod root;
+mod sources;
 pub(crate) mod transform;
 
 use std::fs::File;
@@ -32,6 +35,9 @@ use crate::log;
 use crate::plan::mounts::{MS_PRIVATE, MS_REC, MS_SHARED, MS_SLAVE, MS_UNBINDABLE};
 use crate::plan::{InitPlan, c_path, namespaces};
 use root::Root;
+pub(crate) use root::proc_path;
+pub(crate) use sources::Opened;
+use sources::Source;
 
 /// What the process gets beside its plan.
 pub(crate) struct Surroundings {
@@ -61,37 +67,6 @@ pub(crate) struct Surroundings {
     pub(crate) hide: bool,
     /// Namespaces still to be joined here; the others were joined by the process in between.
     pub(crate) join_here: bool,
-}
-
-/// Host paths of a container in a user namespace, as detached mounts: its process has no rights on the way to them.
-pub(crate) struct Opened {
-    rootfs: OwnedFd,
-    /// In the order of the plan's mounts.
-    sources: Vec<Option<OwnedFd>>,
-}
-
-impl Opened {
-    /// Opens them; to be called with the host's rights. `None` without the right to, and before Linux 5.12: then the
-    /// process tries itself.
-    pub(crate) fn open(plan: &InitPlan) -> Result<Option<Self>> {
-        let rootfs = match mounts::clone_tree(CWD, &c_path(&plan.rootfs)?, true) {
-            // Root of a user namespace in somebody else's mount namespace.
-            Err(error) if error.kind() == oci::Kind::PermissionDenied => return Ok(None),
-            result => result,
-        };
-        let rootfs = rootfs.context(|| format!("open rootfs {}", plan.rootfs.display()))?;
-        let sources = mounts::open_sources(&plan.mounts)?;
-        let shared = plan.root_propagation.is_some_and(|p| p & MS_SHARED != 0);
-        // A copy of a shared mount is shared too: what the container mounts in it would appear on the host.
-        let detach = std::iter::once(&rootfs).chain(sources.iter().flatten().filter(|_| !shared));
-        for tree in detach {
-            match mounts::detach_propagation(tree.as_fd()) {
-                Err(error) if error.raw_os_error() == Some(Errno::NOSYS.raw_os_error()) => return Ok(None),
-                result => result.context(|| "detach a mount from the host's")?,
-            }
-        }
-        Ok(Some(Self { rootfs, sources }))
-    }
 }
 
 fn io(error: Errno) -> Error {
@@ -136,19 +111,15 @@ fn prepare(plan: &mut InitPlan, around: &mut Surroundings, opened: Option<Opened
         Err(error) => return Err(io(error)).context(|| "setsid"),
     }
     let shared = plan.root_propagation.is_some_and(|p| p & MS_SHARED != 0);
-    let (root, sources) = match opened {
-        Some(Opened { rootfs, sources }) => {
-            turn_away(plan.root_propagation)?;
-            (attach_root(rootfs)?, sources)
-        }
-        None => {
-            // Bind sources of a container that shares its mounts with the host must stay the host's peers, so they
-            // are opened before this process turns its back on the host's mounts.
-            let early = shared.then(|| mounts::open_sources(&plan.mounts)).transpose()?;
-            turn_away(plan.root_propagation)?;
-            let sources = early.map_or_else(|| mounts::open_sources(&plan.mounts), Ok)?;
-            (open_root(plan)?, sources)
-        }
+    let Opened { rootfs, sources: mut handed } = opened.unwrap_or_default();
+    // Bind sources of a container that shares its mounts with the host must stay the host's peers, so they are opened
+    // before this process turns its back on the host's mounts.
+    let early = shared.then(|| sources::open(plan, std::mem::take(&mut handed))).transpose()?;
+    turn_away(plan.root_propagation)?;
+    let sources = early.map_or_else(|| sources::open(plan, handed), Ok)?;
+    let root = match rootfs {
+        Some(tree) => attach_root(tree)?,
+        None => open_root(plan)?,
     };
     let in_user_namespace = plan.namespaces.has(namespaces::USER);
     if in_user_namespace {
@@ -159,6 +130,9 @@ fn prepare(plan: &mut InitPlan, around: &mut Surroundings, opened: Option<Opened
             transform::hide()?;
         }
         become_namespace_root()?;
+    }
+    if !plan.net_devices.is_empty() {
+        around.channel.ask(&Report::MoveDevices)?;
     }
     if let Some(hostname) = &plan.hostname {
         rustix::system::sethostname(hostname.as_bytes()).map_err(io).context(|| "sethostname")?;
@@ -184,9 +158,9 @@ fn prepare(plan: &mut InitPlan, around: &mut Surroundings, opened: Option<Opened
         transform::set_oom_score("self", plan.process.oom_score_adj)?;
     }
     paths::readonly(&plan.readonly_paths, &root)?;
-    paths::mask(&plan.masked_paths, &root)?;
+    paths::mask(&plan.masked_paths, &root, plan.mount_label.as_deref())?;
     for mount in &readonly_later {
-        mounts::make_readonly(mount).context(|| "make a mount read-only")?;
+        mount_flags::make_readonly(mount).context(|| "make a mount read-only")?;
     }
     plan.process.labels.apply(around.keyring.is_some())?;
     transform::seal_descriptors(around.keep_fds)?;
@@ -198,7 +172,7 @@ fn prepare(plan: &mut InitPlan, around: &mut Surroundings, opened: Option<Opened
     }
     if plan.readonly_root {
         ensure_directory(plan, &root);
-        mounts::make_readonly(&root_mount()?).context(|| "make the root read-only")?;
+        mount_flags::make_readonly(&root_mount()?).context(|| "make the root read-only")?;
     }
     drop(root);
     if let Some(name) = &around.keyring {
@@ -305,9 +279,14 @@ fn fill_root(
     plan: &InitPlan,
     around: &Surroundings,
     root: &Root,
-    sources: Vec<Option<OwnedFd>>,
+    sources: Vec<Option<Source>>,
 ) -> Result<Vec<OwnedFd>> {
-    let context = mounts::Surroundings { root, cgroup: &around.cgroup, namespaces: plan.namespaces.all() };
+    let context = mounts::Surroundings {
+        root,
+        cgroup: &around.cgroup,
+        namespaces: plan.namespaces.all(),
+        label: plan.mount_label.as_deref(),
+    };
     let mut later = Vec::new();
     for (mount, source) in plan.mounts.iter().zip(sources) {
         later.extend(mounts::make(mount, source, &context)?);
@@ -324,6 +303,9 @@ fn open_terminal(plan: &InitPlan, around: &Surroundings, root: &Root) -> Result<
     let (master, slave) = console::open(root, plan.process.console_size)?;
     if plan.populate_dev {
         console::mount_console(root, slave.as_fd())?;
+        if let Some(label) = &plan.mount_label {
+            crate::selinux::label_file(slave.as_fd(), label)?;
+        }
     }
     console::send(socket.as_fd(), &master)?;
     Ok(Some(slave))

@@ -17,7 +17,7 @@ fn io(error: Errno) -> Error {
 }
 
 /// Hides paths: files behind the null device, directories behind one empty read-only directory. Missing ones stay so.
-pub(crate) fn mask(paths: &[String], root: &Root) -> Result<()> {
+pub(crate) fn mask(paths: &[String], root: &Root, label: Option<&str>) -> Result<()> {
     if paths.is_empty() {
         return Ok(());
     }
@@ -46,8 +46,8 @@ pub(crate) fn mask(paths: &[String], root: &Root) -> Result<()> {
                 // One filesystem serves all of them.
                 return mount_bind(proc_path(first.as_fd()), proc_path(target.as_fd())).map_err(io);
             }
-            mount(c"tmpfs", proc_path(target.as_fd()), c"tmpfs", MountFlags::RDONLY, c"nr_blocks=1,nr_inodes=1")
-                .map_err(io)?;
+            let data = crate::plan::mounts::labelled("nr_blocks=1,nr_inodes=1", label)?;
+            mount(c"tmpfs", proc_path(target.as_fd()), c"tmpfs", MountFlags::RDONLY, data.as_c_str()).map_err(io)?;
             // The path is looked up again; in a volume that others change, it can lead elsewhere by now.
             empty = root.resolve_anchored(path).ok().filter(is_empty_tmpfs);
             Ok(())
@@ -77,7 +77,7 @@ pub(crate) fn readonly(paths: &[String], root: &Root) -> Result<()> {
                 Ok(()) => attach(tree.as_fd(), target.as_fd()),
                 Err(error) if error.raw_os_error() == Some(Errno::NOSYS.raw_os_error()) => {
                     attach(tree.as_fd(), target.as_fd())?;
-                    super::mounts::make_readonly(&root.resolve_anchored(path).map_err(io)?)
+                    super::mount_flags::make_readonly(&root.resolve_anchored(path).map_err(io)?)
                 }
                 Err(error) => Err(error.into()),
             }

@@ -10,6 +10,7 @@ pub(crate) mod execution;
 pub(crate) mod list;
 pub(crate) mod mounts;
 pub(crate) mod namespaces;
+pub(crate) mod net_devices;
 pub(crate) mod process;
 mod rootless;
 mod sysctl;
@@ -24,6 +25,7 @@ use devices::PlannedDevice;
 use execution::Execution;
 use mounts::PlannedMount;
 use namespaces::Namespaces;
+use net_devices::PlannedNetDevice;
 use process::ProcessPlan;
 
 use crate::hooks::KINDS;
@@ -40,6 +42,10 @@ pub(crate) struct InitPlan {
     /// Root propagation before anything is mounted (`MS_*`).
     pub(crate) root_propagation: Option<u64>,
     pub(crate) mounts: Vec<PlannedMount>,
+    /// SELinux label of what is mounted.
+    pub(crate) mount_label: Option<String>,
+    /// Network devices to be moved inside.
+    pub(crate) net_devices: Vec<PlannedNetDevice>,
     pub(crate) devices: Vec<PlannedDevice>,
     /// Whether `/dev` is the container's own, so that the default nodes and links belong into it.
     pub(crate) populate_dev: bool,
@@ -91,10 +97,12 @@ impl InitPlan {
         process.confined = linux.resources.as_ref().and_then(|r| r.cpu.as_ref()).is_some_and(|c| c.cpus.is_some());
         let propagation = match linux.rootfs_propagation.as_deref() {
             None | Some("") => None,
-            Some(word) => Some(
-                mounts::propagation(word)
-                    .ok_or_else(|| Error::invalid(format!("linux.rootfsPropagation: unknown {word:?}")))?,
-            ),
+            Some(word) => Some(mounts::propagation(word).ok_or_else(|| {
+                Error::invalid(format!(
+                    "linux.rootfsPropagation: rootfsPropagation={word} is not supported; known are {}",
+                    mounts::propagation_names()
+                ))
+            })?),
         };
         let hostname = spec.hostname.clone().filter(|h| !h.is_empty());
         let domainname = spec.domainname.clone().filter(|d| !d.is_empty());
@@ -106,8 +114,18 @@ impl InitPlan {
                 return Err(Error::invalid("domainname: unable to set domainname without a private UTS namespace"));
             }
         }
-        let planned: Vec<_> =
+        let mount_label = linux.mount_label.clone().filter(|l| !l.is_empty());
+        if mount_label.is_some() && !crate::selinux::enabled() {
+            return Err(Error::unsupported(
+                "linux.mountLabel: selinux label is specified in config, but selinux is disabled or not supported",
+            ));
+        }
+        let mut planned: Vec<_> =
             spec.mounts.iter().enumerate().map(|(i, m)| mounts::plan(i, m, bundle)).collect::<Result<_>>()?;
+        let own_map = namespaces.own_map(linux);
+        for mount in &mut planned {
+            mount.complete(mount_label.as_deref(), own_map.as_ref())?;
+        }
         let populate_dev =
             !planned.iter().any(|m| m.destination == "/dev" && matches!(m.kind, mounts::MountKind::Bind { .. }));
         let absolute = |what: &str, paths: &[String]| -> Result<Vec<String>> {
@@ -128,6 +146,8 @@ impl InitPlan {
             rootfs,
             root_propagation: propagation,
             mounts: planned,
+            mount_label,
+            net_devices: net_devices::plan(&linux.net_devices, &namespaces)?,
             devices: devices::plan(&linux.devices, populate_dev)?,
             populate_dev,
             masked_paths: absolute("maskedPaths", &linux.masked_paths)?,
@@ -158,14 +178,8 @@ fn check_version(version: &str) -> Result<()> {
 
 fn refuse_unsupported(linux: &Linux) -> Result<()> {
     let refuse = |what: &str| Err(Error::unsupported(format!("linux.{what}: is not supported")));
-    if !linux.net_devices.is_empty() {
-        return refuse("netDevices");
-    }
     if linux.intel_rdt.is_some() {
         return refuse("intelRdt");
-    }
-    if linux.mount_label.as_deref().is_some_and(|l| !l.is_empty()) {
-        return refuse("mountLabel");
     }
     Ok(())
 }

@@ -1,9 +1,9 @@
 //! Which namespaces are made and which are joined.
 
 use std::fs::File;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
-use oci::runtime::{Linux, Namespace};
+use oci::runtime::{IdMapping, Linux, Namespace};
 use oci::{Context, Error, Result};
 
 /// Name in the specification, `CLONE_NEW*` bit, file in `/proc/<pid>/ns`.
@@ -56,11 +56,11 @@ impl Namespaces {
             // "net" and "mnt" are not in the specification, but "network" alone is what callers of old versions wrote.
             let Some((name, bit, _)) = KINDS.iter().find(|(name, ..)| name == kind) else {
                 return Err(Error::invalid(format!(
-                    "linux.namespaces: unknown type {kind:?}; known are pid, network, mount, ipc, uts, user, cgroup, time"
+                    "linux.namespaces: namespace {kind:?} does not exist; known are pid, network, mount, ipc, uts, user, cgroup, time"
                 )));
             };
             if seen & bit != 0 {
-                return Err(Error::invalid(format!("linux.namespaces: type {kind:?} is given twice")));
+                return Err(Error::invalid(format!("linux.namespaces: malformed spec file: duplicated ns {kind:?}")));
             }
             seen |= bit;
             match path.as_deref().filter(|p| !p.as_os_str().is_empty()) {
@@ -73,6 +73,22 @@ impl Namespaces {
                 }
                 Some(path) => {
                     let file = File::open(path).context(|| format!("open {name} namespace {}", path.display()))?;
+                    match sys::process::namespace_kind(file.as_fd()) {
+                        Ok(found) if found == *bit => {}
+                        Ok(found) => {
+                            let is = KINDS.iter().find(|(_, bit, _)| *bit == found).map_or("unknown", |k| k.0);
+                            return Err(Error::invalid(format!(
+                                "linux.namespaces: {} is a namespace of type {is:?}, not {kind:?}",
+                                path.display()
+                            )));
+                        }
+                        Err(_) => {
+                            return Err(Error::invalid(format!(
+                                "linux.namespaces: {} is no namespace; type {kind:?} was to be joined",
+                                path.display()
+                            )));
+                        }
+                    }
                     result.join.push(Join { bit: *bit, name, file: file.into() });
                 }
             }
@@ -83,17 +99,94 @@ impl Namespaces {
                 "linux.namespaces: a container without a mount namespace is not supported; add {\"type\": \"mount\"}",
             ));
         }
-        if result.create & USER != 0 && (linux.uid_mappings.is_empty() || linux.gid_mappings.is_empty()) {
-            return Err(Error::invalid("linux.uidMappings, linux.gidMappings: needed for a new user namespace"));
-        }
-        let mapped = !linux.uid_mappings.is_empty() || !linux.gid_mappings.is_empty();
-        if mapped && !result.has(USER) {
-            return Err(Error::invalid("linux.uidMappings: id mappings need a user namespace"));
-        }
-        if !linux.time_offsets.is_empty() && result.create & TIME == 0 {
-            return Err(Error::invalid("linux.timeOffsets: need a new time namespace"));
-        }
+        result.check_user(linux)?;
+        result.check_time(linux)?;
         Ok(result)
+    }
+
+    fn check_user(&self, linux: &Linux) -> Result<()> {
+        let (uids, gids) = (&linux.uid_mappings, &linux.gid_mappings);
+        let mapped = !uids.is_empty() || !gids.is_empty();
+        if self.create & USER != 0 {
+            if !mapped {
+                return Err(Error::invalid(
+                    "linux.uidMappings, linux.gidMappings: user namespaces enabled, but no namespace path to join nor \
+                     mappings to apply specified",
+                ));
+            }
+            if uids.is_empty() || gids.is_empty() {
+                return Err(Error::invalid(
+                    "linux.uidMappings, linux.gidMappings: both are needed for a new user namespace",
+                ));
+            }
+        }
+        if !mapped {
+            return Ok(());
+        }
+        let Some(join) = self.join.iter().find(|j| j.bit == USER) else {
+            if self.create & USER != 0 {
+                return Ok(());
+            }
+            return Err(Error::invalid(
+                "linux.uidMappings: user namespace mappings specified, but user namespace isn't enabled in the config",
+            ));
+        };
+        // containerd and CRI-O give both the path and what is mapped there. That harms nobody as long as it is true.
+        let (real_uids, real_gids) = crate::user_namespace::mappings(&join.file)?;
+        let same = |given: &[IdMapping], real: &[IdMapping]| {
+            let sorted = |list: &[IdMapping]| {
+                let mut list: Vec<_> = list.iter().map(|m| (m.container_id, m.host_id, m.size)).collect();
+                list.sort_unstable();
+                list
+            };
+            sorted(given) == sorted(real)
+        };
+        if same(uids, &real_uids) && same(gids, &real_gids) {
+            return Ok(());
+        }
+        Err(Error::invalid(
+            "linux.uidMappings, linux.gidMappings: user namespaces enabled, but both namespace path and non-matching \
+             mapping specified -- you may only provide one",
+        ))
+    }
+
+    fn check_time(&self, linux: &Linux) -> Result<()> {
+        if linux.time_offsets.is_empty() {
+            return Ok(());
+        }
+        if !self.has(TIME) {
+            return Err(Error::invalid(
+                "linux.timeOffsets: time namespace offsets specified, but time namespace isn't enabled in the config",
+            ));
+        }
+        if self.create & TIME == 0 {
+            return Err(Error::invalid(
+                "linux.timeOffsets: time namespace enabled, but both namespace path and time offsets specified -- you \
+                 may only provide one",
+            ));
+        }
+        for (clock, offset) in &linux.time_offsets {
+            if clock != "monotonic" && clock != "boottime" {
+                return Err(Error::invalid(format!(
+                    "linux.timeOffsets: unknown clock {clock:?}; known are monotonic, boottime"
+                )));
+            }
+            if offset.nanosecs >= 1_000_000_000 {
+                return Err(Error::invalid(format!(
+                    "linux.timeOffsets.{clock}.nanosecs: {} is a second or more",
+                    offset.nanosecs
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// The container's own id mapping, for mounts that want it. `None` without a user namespace.
+    pub(crate) fn own_map(&self, linux: &Linux) -> Option<super::mounts::OwnMap> {
+        if self.create & USER != 0 {
+            return Some(Some((linux.uid_mappings.clone(), linux.gid_mappings.clone())));
+        }
+        self.has(USER).then_some(None)
     }
 
     /// Whether the container has a namespace of this kind that is not the runtime's, made or joined.
