@@ -2,12 +2,14 @@
 //!
 //! - [`runtime`]: runtime-spec `config.json` and `state.json`
 //! - [`image`]: image-spec descriptors, manifests, indexes, configurations
+//! - [`json`]: reading them, with errors that name the path of a wrong value
 //! - [`Digest`], [`ImageRef`], [`Platform`], [`Timestamp`]: the small values everything else passes around
 //! - [`Error`] and its [`Kind`]: the one error type that crosses crate borders
 
 mod digest;
 mod error;
 pub mod image;
+pub mod json;
 mod platform;
 mod reference;
 pub mod runtime;

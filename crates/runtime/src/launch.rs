@@ -72,7 +72,7 @@ pub(crate) fn read_spec(bundle: &Path) -> Result<Spec> {
     if length as u64 > MAX_CONFIG {
         return Err(Error::invalid(format!("{} is larger than {} MiB", path.display(), MAX_CONFIG >> 20)));
     }
-    serde_json::from_slice(&text).map_err(|e| Error::invalid(format!("{}: {e}", path.display())))
+    oci::json::from_slice(&text).context(|| path.display().to_string())
 }
 
 /// Launches. On failure nothing is left.

@@ -189,7 +189,7 @@ fn read_process(path: &Path) -> Result<Process> {
     File::open(path)
         .and_then(|f| f.take(MAX).read_to_end(&mut text))
         .context(|| format!("read process file {}", path.display()))?;
-    serde_json::from_slice(&text).map_err(|e| Error::invalid(format!("{}: {e}", path.display())))
+    oci::json::from_slice(&text).context(|| path.display().to_string())
 }
 
 /// Makes the process and waits until its program runs.

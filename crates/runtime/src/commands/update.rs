@@ -69,7 +69,7 @@ fn resources(args: &Args) -> Result<Resources> {
             path => std::fs::File::open(path).and_then(|f| f.take(MAX).read_to_end(&mut text)),
         }
         .context(|| format!("read resources from {path}"))?;
-        return serde_json::from_slice(&text).map_err(|e| Error::invalid(format!("--resources {path}: {e}")));
+        return oci::json::from_slice(&text).context(|| format!("--resources {path}"));
     }
     let mut resources = Resources::default();
     let cpu = CpuLimits {
