@@ -23,6 +23,7 @@ use crate::hooks::{self, Place};
 use crate::init::{self, Surroundings, transform};
 use crate::net_devices::Moved;
 use crate::plan::{InitPlan, namespaces};
+use crate::resctrl;
 use crate::state::{Container, Record, Status};
 use crate::{log, mappings, notify};
 
@@ -109,6 +110,7 @@ pub(crate) struct Undo {
     pub(crate) made: Option<cgroups::Made>,
     pub(crate) process: Option<OwnedFd>,
     pub(crate) devices: Moved,
+    pub(crate) resctrl: Option<resctrl::Group>,
 }
 
 impl Undo {
@@ -124,6 +126,9 @@ impl Undo {
                 log::warn(format_args!("{error}"));
             }
             cgroups::remove_made(&made);
+        }
+        if let Some(Err(error)) = self.resctrl.map(|group| group.remove()) {
+            log::warn(format_args!("{error}"));
         }
     }
 }
@@ -171,6 +176,7 @@ pub(crate) fn new_record(request: &Request, spec: &mut Spec, plan: &InitPlan) ->
             ..Default::default()
         },
         process: Process { args: Vec::new(), ..spec.process.take().unwrap_or_default() },
+        resctrl: None,
         execution: plan.execution.clone(),
         seccomp: plan.seccomp.is_some(),
         external: External::of(plan),
@@ -199,6 +205,8 @@ fn build(
     record.cgroup = location.clone();
     record.cgroup_made = location.parents_among(&made);
     undo.made = Some(made);
+    undo.resctrl = plan.resctrl.as_ref().map(|groups| groups.make(&request.id)).transpose()?;
+    record.resctrl.clone_from(&undo.resctrl);
     container.store(record, plan.seccomp.as_ref())?;
     notify::make_directory(container)?;
     // Before the program can say that it is ready.
@@ -206,7 +214,10 @@ fn build(
     let gate = if request.gated { Some(container.make_gate()?) } else { None };
     let tells = request.gated && !plan.start_container.is_empty();
     let verdict = if tells { Some(container.make_verdict()?) } else { None };
-    let entrance = location.entrance()?;
+    let mut entrance = location.entrance()?;
+    if let Some(group) = &undo.resctrl {
+        entrance.files.extend(group.entrance()?);
+    }
     let (ours, theirs) = Channel::pair()?;
     let needs_maps = plan.namespaces.create & namespaces::USER != 0;
     let in_between = !plan.namespaces.join.is_empty() && plan.namespaces.has(namespaces::USER);

@@ -13,6 +13,7 @@
 //! | [`state`] | containers on disk |
 //! | [`cgroups`] | v1 and v2, device rules |
 //! | [`criu`] | checkpoint and restore |
+//! | [`resctrl`] | cache and memory bandwidth |
 //! | [`seccomp`] | policies to BPF |
 //! | [`net_devices`], [`netlink`] | network devices into the container and back |
 //! | [`user_namespace`], [`selinux`] | id mappings and labels of mounts |
@@ -47,6 +48,7 @@ mod netlink;
 mod notify;
 mod plan;
 mod procfs;
+mod resctrl;
 mod rootless;
 mod seccomp;
 mod selinux;

@@ -29,6 +29,7 @@ use crate::cgroups::Location;
 use crate::criu::External;
 use crate::log;
 use crate::plan::execution::Execution;
+use crate::resctrl;
 use crate::seccomp::Filter;
 
 /// What is remembered of a container.
@@ -55,6 +56,9 @@ pub(crate) struct Record {
     pub(crate) hooks: Hooks,
     /// The configured process without its arguments: what `exec` takes over.
     pub(crate) process: Process,
+    /// Its groups of resctrl.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) resctrl: Option<resctrl::Group>,
     /// What of `linux` every process has.
     #[serde(default)]
     pub(crate) execution: Execution,

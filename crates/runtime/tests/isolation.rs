@@ -381,7 +381,9 @@ fn unsupported_things_are_refused_by_name() {
     let original = b.spec.clone();
     type Change = fn(&mut oci::runtime::Spec);
     let cases: [(&str, Change); 8] = [
-        ("intelRdt", |s| s.linux.as_mut().expect("linux").intel_rdt = Some(Default::default())),
+        ("linux.intelRdt: Intel RDT resctrl mount point not found", |s| {
+            s.linux.as_mut().expect("linux").intel_rdt = Some(Default::default())
+        }),
         ("mountLabel", |s| s.linux.as_mut().expect("linux").mount_label = Some("x".into())),
         ("selinuxLabel", |s| s.process.as_mut().expect("process").selinux_label = Some("x".into())),
         ("apparmorProfile", |s| s.process.as_mut().expect("process").apparmor_profile = Some("x".into())),

@@ -84,6 +84,9 @@ pub(crate) fn destroy(container: &Container) -> Result<()> {
     // hooks left can still be there.
     let mut result = record.cgroup.remove_after_kill();
     cgroups::remove_made(&record.cgroup_made);
+    if let Some(group) = &record.resctrl {
+        result = result.and(group.remove());
+    }
     let state = container.state(Status::Stopped, 0)?;
     let removed = container.remove();
     hooks::run_poststop(&record.hooks.poststop, &state);

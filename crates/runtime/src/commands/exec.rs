@@ -204,7 +204,7 @@ fn add(
         return Err(Error::conflict("cannot exec in a stopped container"));
     };
     let process = ProcessPlan::from_spec(process)?;
-    let entrance = if cgroups.is_empty() {
+    let mut entrance = if cgroups.is_empty() {
         match record.cgroup.entrance() {
             // The first process has gone to another cgroup, and this one has been removed.
             Err(error) if error.kind() == Kind::NotFound && matches!(record.cgroup, Location::V2 { .. }) => {
@@ -215,6 +215,9 @@ fn add(
     } else {
         record.cgroup.below(cgroups)?.entrance().map_err(not_added)?
     };
+    if let Some(group) = &record.resctrl {
+        entrance.files.extend(group.entrance()?);
+    }
     let (ours, theirs) = Channel::pair()?;
     // A process that is born in the container's PID namespace is in sight of its processes, and one of those that may
     // trace others must find nothing of the host: so a process in between enters everything else first. A user needs

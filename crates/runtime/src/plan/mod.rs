@@ -29,6 +29,7 @@ use net_devices::PlannedNetDevice;
 use process::ProcessPlan;
 
 use crate::hooks::KINDS;
+use crate::resctrl;
 use crate::seccomp::Filter;
 
 /// What the new process carries out, in this order of fields.
@@ -57,6 +58,7 @@ pub(crate) struct InitPlan {
     /// Paths below `/proc/sys` and values.
     pub(crate) sysctl: Vec<(String, String)>,
     pub(crate) execution: Execution,
+    pub(crate) resctrl: Option<resctrl::Plan>,
     pub(crate) create_container: Vec<Hook>,
     pub(crate) start_container: Vec<Hook>,
     pub(crate) seccomp: Option<Filter>,
@@ -76,7 +78,6 @@ impl InitPlan {
         }
         let empty = Linux::default();
         let linux = spec.linux.as_ref().unwrap_or(&empty);
-        refuse_unsupported(linux)?;
         let namespaces = Namespaces::from_spec(linux)?;
         if !rustix::process::geteuid().is_root() {
             rootless::check(spec, linux, &namespaces)?;
@@ -155,6 +156,7 @@ impl InitPlan {
             readonly_root: root.readonly,
             sysctl: sysctl::plan(&linux.sysctl, &namespaces)?,
             execution: Execution::from_spec(linux)?,
+            resctrl: linux.intel_rdt.as_ref().map(resctrl::Plan::from_spec).transpose()?,
             hostname,
             domainname,
             create_container: hooks.create_container,
@@ -172,14 +174,6 @@ fn check_version(version: &str) -> Result<()> {
     // The specification demands one; runc has never looked, and configurations without one exist.
     if !version.is_empty() && version.split('.').next() != Some("1") {
         return Err(Error::unsupported(format!("ociVersion: {version:?} is not supported; 1.0.0 to 1.x are")));
-    }
-    Ok(())
-}
-
-fn refuse_unsupported(linux: &Linux) -> Result<()> {
-    let refuse = |what: &str| Err(Error::unsupported(format!("linux.{what}: is not supported")));
-    if linux.intel_rdt.is_some() {
-        return refuse("intelRdt");
     }
     Ok(())
 }
