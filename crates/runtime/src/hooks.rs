@@ -160,6 +160,8 @@ fn end_text(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("exit status {code}"),
         (None, Some(9)) => "signal: killed".into(),
+        // A filter's verdict; callers look for the word.
+        (None, Some(31)) => "signal: bad system call".into(),
         (None, signal) => format!("signal: {}", signal.unwrap_or(0)),
     }
 }

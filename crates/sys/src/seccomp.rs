@@ -1,7 +1,7 @@
-//! `seccomp(2)`: puts a filter on the calling process.
+//! `seccomp(2)`: puts a filter on the calling process; and the side of a listener that answers for filtered calls.
 
 use std::io;
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 /// One instruction of classic BPF, laid out as the kernel's `struct sock_filter`.
 #[repr(C)]
@@ -59,4 +59,77 @@ pub fn flag_supported(flag: u64) -> bool {
 pub fn action_supported(action: u32) -> bool {
     // SAFETY: the third argument is a valid pointer to a u32, which the kernel only reads.
     unsafe { libc::syscall(libc::SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &raw const action) == 0 }
+}
+
+/// A call that waits for its listener, laid out as the kernel's `struct seccomp_notif`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Notification {
+    /// To be named in the answer.
+    pub id: u64,
+    /// The caller, in the listener's PID namespace.
+    pub pid: u32,
+    flags: u32,
+    /// Number of the call.
+    pub number: i32,
+    /// `AUDIT_ARCH_*`.
+    pub arch: u32,
+    instruction_pointer: u64,
+    /// Its arguments.
+    pub args: [u64; 6],
+}
+
+/// A listener's answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// The call is not made and returns this.
+    Value(i64),
+    /// The call is not made and fails with this error number.
+    Failure(i32),
+    /// The call is made.
+    Continue,
+}
+
+#[repr(C)]
+struct Response {
+    id: u64,
+    value: i64,
+    error: i32,
+    flags: u32,
+}
+
+// _IOWR('!', 0, struct seccomp_notif), _IOWR('!', 1, struct seccomp_notif_resp)
+const NOTIF_RECV: libc::c_ulong = 0xc050_2100;
+const NOTIF_SEND: libc::c_ulong = 0xc018_2101;
+const _: () = assert!(size_of::<Notification>() == 0x50 && size_of::<Response>() == 0x18);
+
+/// The listener's side: waits for the next call.
+///
+/// # Errors
+/// `ENOENT` when the caller has gone in the meantime.
+pub fn receive(listener: BorrowedFd<'_>) -> io::Result<Notification> {
+    let mut notification = Notification::default();
+    // SAFETY: the kernel writes one `struct seccomp_notif`, which the type is laid out as; it is zero as demanded.
+    match unsafe { libc::ioctl(listener.as_raw_fd(), NOTIF_RECV as _, &raw mut notification) } {
+        0 => Ok(notification),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// The listener's side: answers a call.
+///
+/// # Errors
+/// `ENOENT` when the caller has gone in the meantime.
+pub fn respond(listener: BorrowedFd<'_>, id: u64, answer: Answer) -> io::Result<()> {
+    let mut response = Response { id, value: 0, error: 0, flags: 0 };
+    match answer {
+        Answer::Value(value) => response.value = value,
+        Answer::Failure(number) => response.error = -number,
+        Answer::Continue => response.flags = 1,
+    }
+    // SAFETY: the kernel reads one `struct seccomp_notif_resp`, which the type is laid out as.
+    match unsafe { libc::ioctl(listener.as_raw_fd(), NOTIF_SEND as _, &raw mut response) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }

@@ -165,7 +165,7 @@ fn custom(text: &str, caps: &[String], host: &Host) -> Result<Seccomp> {
         default_action: profile.default_action,
         default_errno_ret: profile.default_errno_ret,
         architectures,
-        flags: profile.flags.unwrap_or_default(),
+        flags: profile.flags,
         listener_path: profile.listener_path,
         listener_metadata: profile.listener_metadata,
         syscalls,

@@ -102,9 +102,14 @@ impl Bench {
 
     /// Runs the container in the foreground.
     pub(crate) fn run(&mut self) -> Output {
+        self.run_with(&[])
+    }
+
+    /// The same with global options.
+    pub(crate) fn run_with(&mut self, global: &[&str]) -> Output {
         self.write_config();
         let bundle = self.bundle();
-        self.call(&["run", "--bundle", bundle.to_str().expect("path"), &self.id.clone()])
+        self.call(&[global, &["run", "--bundle", bundle.to_str().expect("path"), &self.id]].concat())
     }
 
     /// Runs a script in the container; its standard output. Panics when it fails.
