@@ -35,7 +35,9 @@ dir=$(mktemp -d /tmp/sampan-uml.XXXXXX)
 machine= reader=
 finish() {
   code=$?
-  for pid in $reader $machine; do kill -KILL "$pid" 2> /dev/null || true; done
+  [ -z "$reader" ] || kill "$reader" 2> /dev/null || true
+  # Not -KILL: it is timeout's, which hands it on to the machine and sees to its end.
+  if [ -n "$machine" ] && kill "$machine" 2> /dev/null; then wait "$machine" || true; fi
   rm -rf "$dir"
   exit "$code"
 }

@@ -400,8 +400,6 @@ fn unsupported_things_are_refused_by_name() {
         let error = b.failure();
         assert!(error.contains(word), "{word}: {error}");
     }
-    for command in ["events", "init"] {
-        assert!(b.refused(&[command, "x"]).contains(command));
-    }
+    assert!(b.refused(&["init", "x"]).contains("init"));
     assert!(b.refused(&["--systemd-cgroup", "create", "x"]).contains("--systemd-cgroup"));
 }

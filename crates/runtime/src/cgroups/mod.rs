@@ -9,6 +9,8 @@
 
 pub(crate) mod devices;
 mod files;
+mod oom;
+mod stats;
 mod sub;
 mod v1;
 mod v2;
@@ -22,6 +24,9 @@ use std::time::{Duration, Instant};
 use oci::runtime::Resources;
 use oci::{Context, Error, Result};
 use serde::{Deserialize, Serialize};
+
+pub(crate) use oom::OomWatch;
+pub(crate) use stats::Stats;
 
 /// Where a container's cgroup is.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, PartialEq, Eq)]

@@ -120,20 +120,25 @@ fn enable(path: &Path, needed: &BTreeSet<&str>) -> Result<()> {
         let enabled: BTreeSet<&str> = enabled.split_whitespace().collect();
         let missing: Vec<&str> = available.split_whitespace().filter(|c| !enabled.contains(c)).collect();
         let all: String = missing.iter().map(|c| format!("+{c} ")).collect();
-        if !missing.is_empty() && write_io(&directory, "cgroup.subtree_control", all.trim_end()).is_err() {
+        if !missing.is_empty()
+            && let Err(error) = write_io(&directory, "cgroup.subtree_control", all.trim_end())
+        {
+            handed_down = false;
+            // With processes of its own it would become a cgroup of threads: only if it must be.
+            let crowded = error.kind() == ErrorKind::ResourceBusy;
             // One that cannot be enabled must not keep the others from being.
-            for c in &missing {
+            for c in missing.iter().filter(|c| !crowded || needed.contains(*c)) {
                 match write_io(&directory, "cgroup.subtree_control", &format!("+{c}")) {
                     Err(error) if error.kind() == ErrorKind::ResourceBusy => {
-                        handed_down = false;
                         busy.get_or_insert_with(|| directory.clone());
                     }
+                    // A cgroup of threads; the new one's type tells.
+                    Err(error) if error.kind() == ErrorKind::Unsupported => {}
                     Err(error) if needed.contains(c) => {
                         return Err(error)
                             .context(|| format!("enable cgroup controller {c:?} in {}", directory.display()));
                     }
-                    Err(_) => handed_down = false,
-                    Ok(()) => {}
+                    Ok(()) | Err(_) => {}
                 }
             }
         }

@@ -3,6 +3,7 @@
 mod checkpoint;
 mod create;
 mod delete;
+mod events;
 mod exec;
 mod features;
 mod kill;
@@ -42,7 +43,7 @@ static COMMANDS: [&Command; 19] = [
     &checkpoint::COMMAND,
     &create::COMMAND,
     &delete::COMMAND,
-    &unsupported::EVENTS,
+    &events::COMMAND,
     &exec::COMMAND,
     &features::COMMAND,
     &unsupported::INIT,

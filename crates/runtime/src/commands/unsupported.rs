@@ -18,10 +18,6 @@ const fn refused(name: &'static str, about: &'static str, run: fn(&Global, &Args
     }
 }
 
-pub(super) static EVENTS: Command = refused("events", "display container events (not supported yet)", |_, _| {
-    Err(Error::unsupported("events: is not supported; read the container's cgroup").into())
-});
-
 pub(super) static INIT: Command = refused("init", "internal", |_, _| {
     Err(Error::invalid("init: is the runtime's own way to start a container's process; it is not to be called").into())
 });
