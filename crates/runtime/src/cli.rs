@@ -237,7 +237,7 @@ impl From<Error> for Failure {
 fn dispatch(words: &[String]) -> Result<i32, Failure> {
     // Global options end at the first word that is none: the command.
     let args = Args::parse(words, &GLOBAL, Some(0)).inspect_err(|error| {
-        println!("Incorrect Usage. {error}\n");
+        say!("Incorrect Usage. {error}\n");
         commands::help(&GLOBAL);
     })?;
     if args.on("version") {
@@ -274,11 +274,11 @@ fn dispatch(words: &[String]) -> Result<i32, Failure> {
         return Ok(0);
     }
     let arguments = Args::parse(rest, command.flags, command.command_after).inspect_err(|error| {
-        println!("Incorrect Usage: {error}\n");
+        say!("Incorrect Usage: {error}\n");
         commands::help_of(command);
     })?;
     command.arguments.check(command.name, arguments.positional.len()).inspect_err(|_| {
-        println!("Incorrect Usage.\n");
+        say!("Incorrect Usage.\n");
         commands::help_of(command);
     })?;
     if command.makes {

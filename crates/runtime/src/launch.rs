@@ -88,6 +88,7 @@ pub(crate) fn launch(request: Request, mut spec: Spec) -> Result<Launched> {
     match build(request, spec, linux, plan, location, &mut container, &mut undo) {
         Ok((pid, pidfd, notify)) => Ok(Launched { container, pid, pidfd, notify }),
         Err(error) => {
+            let started = undo.started;
             undo.run();
             // The specification: after a hook that failed, the container goes the way of a deleted one.
             let stopped = hooks::is_failure(&error).then(|| container.state(Status::Stopped, 0).ok()).flatten();
@@ -97,7 +98,7 @@ pub(crate) fn launch(request: Request, mut spec: Spec) -> Result<Launched> {
             if let (Some(state), Some(record)) = (stopped, &container.record) {
                 hooks::run_poststop(&record.hooks.poststop, &state);
             }
-            Err(error)
+            Err(if started { error } else { error.prefixed("unable to start container process") })
         }
     }
 }
@@ -111,6 +112,8 @@ pub(crate) struct Undo {
     pub(crate) process: Option<OwnedFd>,
     pub(crate) devices: Moved,
     pub(crate) resctrl: Option<resctrl::Group>,
+    /// Whether the process was ready; what fails afterwards is not its fault.
+    pub(crate) started: bool,
 }
 
 impl Undo {
@@ -313,6 +316,7 @@ fn build(
         // A program can be over before this line; `run` still reports how it ended.
         if request.gated { Err(error) } else { Ok(()) }
     })?;
+    undo.started = true;
     if let Some(socket) = &request.pidfd_socket {
         crate::handover::send(socket.as_fd(), pidfd.as_fd(), "pidfd")?;
     }
@@ -468,6 +472,6 @@ pub(crate) fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
             _ => Err(error),
         })
         .and_then(|mut file| file.write_all(pid.to_string().as_bytes()))
-        .and_then(|()| fs::rename(&temporary, path))
-        .context(|| format!("write pid file {}", path.display()))
+        .context(|| format!("open {}", temporary.display()))?;
+    fs::rename(&temporary, path).context(|| format!("rename {} to {}", temporary.display(), path.display()))
 }

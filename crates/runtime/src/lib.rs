@@ -25,6 +25,14 @@
 //! | [`mappings`], [`rootless`] | user namespaces, and users who are not root |
 //! | [`guard`] | the program's own file, out of a container's reach |
 
+/// Prints a line. Unlike `println!` it does not panic where nobody reads any more (`... | head -1`).
+macro_rules! say {
+    ($($line:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stdout(), $($line)*);
+    }};
+}
+
 mod capabilities;
 mod cgroups;
 mod channel;

@@ -743,7 +743,7 @@ fn a_failed_restore_leaves_nothing() {
         assert!(error.contains(word), "{mode}: {error}");
     }
     assert!(restore("ok", "/nowhere", &[]).contains("no such file or directory"));
-    assert!(restore("ok", &images, &["--pid-file", pid_file.to_str().expect("path")]).contains("pid file"));
+    assert!(restore("ok", &images, &["--pid-file", pid_file.to_str().expect("path")]).contains("open "));
     let lsm = ["--lsm-profile", "selinux:x"];
     assert!(restore("criu3.14", &images, &lsm).contains("--lsm-profile requires at least CRIU 3.16"));
     fs::remove_file(Path::new(&images).join("descriptors.json")).expect("remove");

@@ -58,6 +58,18 @@ pub fn default(signal: i32) {
     unsafe { libc::signal(signal, libc::SIG_DFL) };
 }
 
+/// Lets a signal end this process, also as the first of a PID namespace, which signals without a handler do not reach.
+/// Executing a program takes the handler away.
+pub fn exit_on(signal: i32) {
+    extern "C" fn end(signal: i32) {
+        // SAFETY: may be called in a handler; does not return.
+        unsafe { libc::_exit(128 + signal) }
+    }
+    let handler = end as extern "C" fn(i32);
+    // SAFETY: the handler only calls what a handler may call.
+    unsafe { libc::signal(signal, handler as libc::sighandler_t) };
+}
+
 /// Waits for any signal (all must be blocked), at most `timeout`.
 ///
 /// # Errors

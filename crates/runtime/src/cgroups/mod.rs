@@ -62,6 +62,11 @@ pub(crate) type Made = Vec<PathBuf>;
 const ROOT: &str = "/sys/fs/cgroup";
 const CGROUP2_MAGIC: i64 = 0x6367_7270;
 
+/// Whether there is cgroup v2 alone.
+pub(crate) fn unified() -> bool {
+    rustix::fs::statfs(ROOT).is_ok_and(|s| s.f_type == CGROUP2_MAGIC)
+}
+
 impl Location {
     /// Decides where the cgroup of container `id` shall be. Nothing is made.
     pub(crate) fn find(id: &str, cgroups_path: Option<&str>) -> Result<Self> {
@@ -81,12 +86,11 @@ impl Location {
         if inner.is_empty() {
             return Err(Error::invalid("linux.cgroupsPath: the root cgroup cannot be a container's"));
         }
-        let unified = rustix::fs::statfs(ROOT).is_ok_and(|s| s.f_type == CGROUP2_MAGIC);
         let mut own = String::with_capacity(4096);
         File::open("/proc/self/cgroup")
             .and_then(|mut f| f.read_to_string(&mut own))
             .context(|| "read /proc/self/cgroup")?;
-        if unified { Ok(v2::locate(&own, inner, absolute)) } else { Ok(v1::locate(&own, inner, absolute)) }
+        if unified() { Ok(v2::locate(&own, inner, absolute)) } else { Ok(v1::locate(&own, inner, absolute)) }
     }
 
     /// As [`Location::create`], but who is not root of the machine and has no cgroups delegated gets none, if neither limits nor a

@@ -41,7 +41,7 @@ fn create(global: &Global, args: &Args) -> Result<()> {
     let terminal = spec.process.as_ref().is_some_and(|p| p.terminal);
     request.console = cli::console_socket(args, terminal, true)?;
     request.gated = true;
-    launch::launch(request, spec).map(drop).map_err(|e| e.prefixed("unable to start container process"))
+    launch::launch(request, spec).map(drop)
 }
 
 /// What `create` and `run` have in common.

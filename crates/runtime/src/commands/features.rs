@@ -21,7 +21,7 @@ pub(super) static COMMAND: Command = Command {
 
 fn run(_: &Global, _: &Args) -> Result<i32, Failure> {
     let text = serde_json::to_string_pretty(&features()).map_err(|e| Error::internal(e.to_string()))?;
-    println!("{text}");
+    say!("{text}");
     Ok(0)
 }
 

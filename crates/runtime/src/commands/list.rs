@@ -29,14 +29,14 @@ fn run(global: &Global, args: &Args) -> Result<i32, Failure> {
         views.push(view(&container, crate::state::directory_owner(&global.root, &id)));
     }
     if args.on("quiet") {
-        views.iter().for_each(|v| println!("{}", v.id));
+        views.iter().for_each(|v| say!("{}", v.id));
         return Ok(0);
     }
     match args.get("format") {
         Some("json") => {
             // Go prints an empty list as null.
             let text = if views.is_empty() { Ok("null".into()) } else { serde_json::to_string(&views) };
-            println!("{}", text.map_err(|e| Error::internal(e.to_string()))?);
+            say!("{}", text.map_err(|e| Error::internal(e.to_string()))?);
         }
         None | Some("table") => table(&views),
         Some(_) => return Err(Error::invalid("invalid format option").into()),
@@ -56,5 +56,25 @@ fn table(views: &[View]) {
             v.owner.clone(),
         ]
     });
-    super::ps::print_columns(std::iter::once(header).chain(rows).collect::<Vec<_>>().as_slice(), 12, 3);
+    print_columns(std::iter::once(header).chain(rows).collect::<Vec<_>>().as_slice(), 12, 3);
+}
+
+/// Prints rows with columns at least `minimum` wide and `gap` apart, as Go's tabwriter does.
+fn print_columns<const N: usize>(rows: &[[String; N]], minimum: usize, gap: usize) {
+    let mut widths = [minimum; N];
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count() + gap);
+        }
+    }
+    for row in rows {
+        let mut line = String::new();
+        for (i, (cell, width)) in row.iter().zip(widths).enumerate() {
+            line += cell;
+            if i + 1 < N {
+                line.extend(std::iter::repeat_n(' ', width - cell.chars().count()));
+            }
+        }
+        say!("{line}");
+    }
 }

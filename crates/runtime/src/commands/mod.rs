@@ -69,8 +69,8 @@ pub(crate) fn find(name: &str) -> Option<&'static Command> {
 
 /// `--version`: callers look for the words before the colons.
 pub(crate) fn version() {
-    println!("{} version {}", name(), env!("CARGO_PKG_VERSION"));
-    println!("commit: {}\nspec: {VERSION}", option_env!("SAMPAN_COMMIT").unwrap_or("unknown"));
+    say!("{} version {}", name(), env!("CARGO_PKG_VERSION"));
+    say!("commit: {}\nspec: {VERSION}", option_env!("SAMPAN_COMMIT").unwrap_or("unknown"));
 }
 
 /// Prints options below each other, what they mean in a column beside them.
@@ -87,33 +87,31 @@ fn print_flags(flags: &[Flag]) {
         .collect();
     let width = shown.iter().map(|(names, _)| names.len()).max().unwrap_or(0);
     for (names, help) in shown {
-        println!("   {names:width$}  {help}");
+        say!("   {names:width$}  {help}");
     }
 }
 
 /// `--help`.
 pub(crate) fn help(global: &[Flag]) {
     let name = name();
-    println!("NAME:\n   {name} - Open Container Initiative runtime\n");
-    println!(
-        "It makes, runs and removes containers from bundles: directories with a config.json and a root filesystem.\n"
-    );
-    println!("USAGE:\n   {name} [global options] command [command options] [arguments...]\n\nCOMMANDS:");
+    say!("NAME:\n   {name} - Open Container Initiative runtime\n");
+    say!("It makes, runs and removes containers from bundles: directories with a config.json and a root filesystem.\n");
+    say!("USAGE:\n   {name} [global options] command [command options] [arguments...]\n\nCOMMANDS:");
     for command in COMMANDS.iter().filter(|c| c.name != "init") {
         let names = if command.name == "help" { "help, h" } else { command.name };
-        println!("   {names:12}{}", command.about);
+        say!("   {names:12}{}", command.about);
     }
-    println!("\nGLOBAL OPTIONS:");
+    say!("\nGLOBAL OPTIONS:");
     print_flags(global);
 }
 
 /// `<command> --help`.
 pub(crate) fn help_of(command: &Command) {
     let (name, options) = (name(), if command.flags.is_empty() { "" } else { "[command options] " });
-    println!("NAME:\n   {name} {} - {}\n", command.name, command.about);
-    println!("USAGE:\n   {name} {} {options}{}", command.name, command.usage);
+    say!("NAME:\n   {name} {} - {}\n", command.name, command.about);
+    say!("USAGE:\n   {name} {} {options}{}", command.name, command.usage);
     if !command.flags.is_empty() {
-        println!("\nOPTIONS:");
+        say!("\nOPTIONS:");
         print_flags(command.flags);
     }
 }

@@ -60,7 +60,7 @@ fn attempt(global: &Global, args: &Args) -> Result<i32> {
             let _ = rustix::process::set_child_subreaper(own);
         }
     }
-    let launched = launch::launch(request, spec).map_err(|e| e.prefixed("unable to start container process"))?;
+    let launched = launch::launch(request, spec)?;
     let Launched { container, pid, pidfd, notify } = launched;
     let poststart = container.record()?.hooks.poststart.clone();
     if !poststart.is_empty()

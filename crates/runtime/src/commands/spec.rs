@@ -42,7 +42,7 @@ fn run(_: &Global, args: &Args) -> Result<i32, Failure> {
         .and_then(|mut f| f.write_all(text.as_bytes()))
         .map_err(|e| {
             if e.kind() == std::io::ErrorKind::AlreadyExists {
-                Error::already_exists(format!("File {} exists. Remove it first", path.display()))
+                Error::already_exists("File config.json exists. Remove it first")
             } else {
                 Error::from(e).prefixed(format!("write {}", path.display()))
             }
@@ -105,7 +105,12 @@ fn default_spec() -> Spec {
                 devices: vec![DeviceRule { allow: false, access: Some("rwm".into()), ..Default::default() }],
                 ..Default::default()
             }),
-            namespaces: ["pid", "network", "ipc", "uts", "mount", "cgroup"].map(namespace).into(),
+            // As runc has it: on cgroup v1 a container sees the whole path of its cgroup.
+            namespaces: ["pid", "network", "ipc", "uts", "mount"]
+                .into_iter()
+                .chain(crate::cgroups::unified().then_some("cgroup"))
+                .map(namespace)
+                .collect(),
             masked_paths: strings(&[
                 "/proc/acpi",
                 "/proc/asound",

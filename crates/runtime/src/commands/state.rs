@@ -69,7 +69,7 @@ pub(super) fn view(container: &Container, owner: u32) -> View {
 }
 
 /// A user's name from the host's `/etc/passwd`; a static program asks nobody else.
-fn user_name(uid: u32) -> String {
+pub(crate) fn user_name(uid: u32) -> String {
     if uid == 0 {
         return "root".into();
     }
@@ -86,7 +86,9 @@ fn run(global: &Global, args: &Args) -> Result<i32, Failure> {
     let id = args.id("state")?;
     let container = Container::open(&global.root, id)?;
     let owner = crate::state::directory_owner(&global.root, id);
-    let text = serde_json::to_string_pretty(&view(&container, owner)).map_err(|e| Error::internal(e.to_string()))?;
-    println!("{text}");
+    // Only `list` looks the owner's name up.
+    let shown = View { owner: String::new(), ..view(&container, owner) };
+    let text = serde_json::to_string_pretty(&shown).map_err(|e| Error::internal(e.to_string()))?;
+    say!("{text}");
     Ok(0)
 }

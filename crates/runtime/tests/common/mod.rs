@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use oci::runtime::{Linux, Process, Spec};
+use oci::runtime::{Linux, Namespace, Process, Spec};
 
 pub(crate) const RUNTIME: &str = env!("CARGO_BIN_EXE_sampan-runtime");
 
@@ -53,7 +53,12 @@ pub(crate) fn bench() -> Option<Bench> {
     let mut spec: Spec =
         serde_json::from_slice(&fs::read(bundle.join("config.json")).expect("config.json")).expect("config.json");
     spec.process.as_mut().expect("process").terminal = false;
-    spec.linux.as_mut().expect("linux").cgroups_path = Some(format!("/{id}/c"));
+    let linux = spec.linux.as_mut().expect("linux");
+    if !linux.namespaces.iter().any(|n| n.kind == "cgroup") {
+        // The generated configuration has one on cgroup v2 only.
+        linux.namespaces.push(Namespace { kind: "cgroup".into(), path: None });
+    }
+    linux.cgroups_path = Some(format!("/{id}/c"));
     Some(Bench { directory, id, runtime: RUNTIME.into(), spec })
 }
 

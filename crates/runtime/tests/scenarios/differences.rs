@@ -1,0 +1,24 @@
+//! Where the two differ on purpose.
+
+/// Scenario, reason.
+pub(crate) const DIFFERENCES: &[(&str, &str)] = &[
+    ("usage: delete without id", "ours takes several ids, as runc after 1.4 does"),
+    ("help: options of create", "`--pidfd-socket` came with runc 1.2"),
+    ("help: options of run", "`--pidfd-socket` came with runc 1.2"),
+    ("help: options of exec", "`--pidfd-socket` came with runc 1.2"),
+    ("rootless: a word that is none", "a value that means nothing is refused, also where it is not used"),
+    ("bundle: bad version", "runc 1.1 does not look at the version; the specification has it checked"),
+    ("end: the program is a directory", "runc built with a newer Go says the same as ours"),
+    ("exec: what is missing", "a directory: runc built with a newer Go says the same as ours"),
+    ("exec: working directory", "ours names the field before the same words"),
+    (
+        "exec: interpreter that is missing",
+        "ours tells the caller, with the status of a failed exec; under runc 1.1 the process itself prints it",
+    ),
+    ("signal: real-time", "ours knows the real-time signals by name, as crun does"),
+    ("signal: KILL without a PID namespace ends all", "runc 1.1 leaves the others running; 1.2 and newer end all"),
+    ("caller: descriptor that is missing", "runc takes a descriptor of its own for the missing one"),
+    ("kernel: limit given twice", "the specification: must be an error; runc takes the last one"),
+    ("kernel: a tmpfs", "runc 1.1 overrides the given mode by the directory's; 1.2 and newer do as ours"),
+    ("kernel: device rules", "runc before 1.2 also lets every container use /dev/net/tun"),
+];
