@@ -6,6 +6,7 @@ use oci::runtime::Process;
 use oci::{Context, Error, Result};
 
 use crate::procfs::Procfs;
+use crate::selinux;
 
 /// Checked against what the machine has.
 #[derive(Debug, Default)]
@@ -38,7 +39,7 @@ impl Labels {
             labels.apparmor = None;
         }
         if let Some(label) = &labels.selinux
-            && !selinux_enabled()
+            && !selinux::enabled()
         {
             return Err(Error::unsupported(format!(
                 "process.selinuxLabel: {label:?}: selinux label is specified in config, but selinux is disabled or not \
@@ -89,14 +90,6 @@ pub(crate) fn apparmor_enabled() -> bool {
     std::fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|on| on.first() == Some(&b'Y'))
 }
 
-/// Whether a policy is loaded: only then is the filesystem mounted.
-pub(crate) fn selinux_enabled() -> bool {
-    const MAGIC: i64 = 0xf97c_ff8c;
-    ["/sys/fs/selinux", "/selinux"]
-        .iter()
-        .any(|path| rustix::fs::statfs(*path).is_ok_and(|s| s.f_type & 0xffff_ffff == MAGIC))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -114,7 +107,7 @@ mod tests {
 
     #[test]
     fn what_the_machine_lacks_is_refused() {
-        if apparmor_enabled() || selinux_enabled() {
+        if apparmor_enabled() || selinux::enabled() {
             println!("skipped: this machine has AppArmor or SELinux");
             return;
         }

@@ -38,7 +38,7 @@ object! {
         /// SELinux support.
         pub selinux: Option<Enabled>,
         /// Cache allocation support.
-        pub intel_rdt: Option<Enabled>,
+        pub intel_rdt: Option<IntelRdtFeatures>,
         /// NUMA policy support.
         pub memory_policy: Option<MemoryPolicyFeatures>,
         /// Mount extensions.
@@ -87,6 +87,18 @@ object! {
     pub struct Enabled {
         /// Whether there is any.
         pub enabled: Option<bool>,
+    }
+}
+
+object! {
+    /// Cache allocation support.
+    pub struct IntelRdtFeatures {
+        /// Whether there is any.
+        pub enabled: Option<bool>,
+        /// The `schemata` field.
+        pub schemata: Option<bool>,
+        /// The `enableMonitoring` field.
+        pub monitoring: Option<bool>,
     }
 }
 

@@ -1,12 +1,14 @@
 //! `features`: what this runtime can do, as the specification's features structure.
 
-use oci::runtime::{CgroupFeatures, Enabled, Features, LinuxFeatures, MountExtensions, VERSION};
+use oci::runtime::{
+    CgroupFeatures, Enabled, Features, IntelRdtFeatures, LinuxFeatures, MemoryPolicyFeatures, MountExtensions, VERSION,
+};
 use oci::{Error, Result};
 
 use super::Command;
 use crate::cli::{Args, Count, Failure, Global};
-use crate::plan::{mounts, namespaces};
-use crate::{capabilities, seccomp};
+use crate::plan::{execution, mounts, namespaces};
+use crate::{capabilities, hooks, seccomp};
 
 pub(super) static COMMAND: Command = Command {
     name: "features",
@@ -19,6 +21,9 @@ pub(super) static COMMAND: Command = Command {
     run,
 };
 
+/// Annotations of `config.json` that make this runtime do something else; one that ends with a dot is a prefix.
+const UNSAFE_ANNOTATIONS: [&str; 1] = [crate::criu::CONFIG_ANNOTATION];
+
 fn run(_: &Global, _: &Args) -> Result<i32, Failure> {
     let text = serde_json::to_string_pretty(&features()).map_err(|e| Error::internal(e.to_string()))?;
     say!("{text}");
@@ -28,13 +33,12 @@ fn run(_: &Global, _: &Args) -> Result<i32, Failure> {
 fn features() -> Features {
     let strings = |list: &[&str]| list.iter().map(|s| s.to_string()).collect::<Vec<_>>();
     let on = || Some(Enabled { enabled: Some(true) });
-    let off = || Some(Enabled { enabled: Some(false) });
     let mut kinds: Vec<String> = namespaces::KINDS.iter().map(|k| k.0.to_owned()).collect();
     kinds.sort();
     Features {
         oci_version_min: "1.0.0".into(),
         oci_version_max: VERSION.into(),
-        hooks: strings(&["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"]),
+        hooks: strings(&hooks::KINDS),
         mount_options: mounts::option_names(),
         linux: Some(LinuxFeatures {
             namespaces: kinds,
@@ -47,13 +51,23 @@ fn features() -> Features {
                 rdma: Some(true),
             }),
             seccomp: Some(seccomp::features()),
-            apparmor: off(),
-            selinux: off(),
-            intel_rdt: off(),
+            apparmor: on(),
+            selinux: on(),
+            intel_rdt: Some(IntelRdtFeatures { enabled: Some(true), schemata: Some(true), monitoring: Some(true) }),
             net_devices: on(),
-            memory_policy: None,
+            memory_policy: Some(MemoryPolicyFeatures {
+                modes: strings(&execution::MODES),
+                flags: strings(&execution::FLAGS.map(|(name, _)| name)),
+            }),
             mount_extensions: Some(MountExtensions { idmap: on() }),
         }),
-        ..Default::default()
+        annotations: [
+            ("io.sampan.version", env!("CARGO_PKG_VERSION")),
+            // The name by which callers ask any runtime whether it can.
+            ("org.opencontainers.runc.checkpoint.enabled", "true"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into(),
+        potentially_unsafe_config_annotations: strings(&UNSAFE_ANNOTATIONS),
     }
 }

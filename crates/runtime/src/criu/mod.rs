@@ -50,7 +50,7 @@ const DESCRIPTORS: &str = "descriptors.json";
 
 /// The configuration file of criu's own that applies to containers, unless an annotation names another.
 const CONFIG_FILE: &str = "/etc/criu/runc.conf";
-const CONFIG_ANNOTATION: &str = "org.criu.config";
+pub(crate) const CONFIG_ANNOTATION: &str = "org.criu.config";
 
 /// The word for a way to deal with cgroups to criu's number.
 pub(crate) fn cgroups_mode(word: &str) -> Result<u8> {
