@@ -25,7 +25,7 @@ use crate::net_devices::Moved;
 use crate::plan::{InitPlan, namespaces};
 use crate::resctrl;
 use crate::state::{Container, Record, Status};
-use crate::{log, mappings, notify};
+use crate::{host_mounts, log, mappings, notify};
 
 /// What the commands `create` and `run` were asked for.
 #[derive(Debug, Default)]
@@ -114,6 +114,8 @@ pub(crate) struct Undo {
     pub(crate) resctrl: Option<resctrl::Group>,
     /// Whether the process was ready; what fails afterwards is not its fault.
     pub(crate) started: bool,
+    /// The rootfs of a container without a mount namespace, and what it was on.
+    pub(crate) host_mounts: Option<(PathBuf, u64)>,
 }
 
 impl Undo {
@@ -122,6 +124,11 @@ impl Undo {
             end(&process);
         }
         self.devices.give_back();
+        if let Some((rootfs, below)) = &self.host_mounts
+            && let Err(error) = host_mounts::remove(rootfs, *below)
+        {
+            log::warn(format_args!("{error}"));
+        }
         if let Some(made) = self.made {
             // Hooks and half-made processes may be in it.
             let result = self.location.kill_all().and_then(|()| self.location.remove());
@@ -169,6 +176,7 @@ pub(crate) fn new_record(request: &Request, spec: &mut Spec, plan: &InitPlan) ->
         owner: rustix::process::geteuid().as_raw(),
         annotations: std::mem::take(&mut spec.annotations),
         namespaces: plan.namespaces.all(),
+        host_mounts: None,
         private_pid: plan.namespaces.create & namespaces::PID != 0,
         cgroup: Location::None,
         cgroup_made: Vec::new(),
@@ -210,7 +218,15 @@ fn build(
     undo.made = Some(made);
     undo.resctrl = plan.resctrl.as_ref().map(|groups| groups.make(&request.id)).transpose()?;
     record.resctrl.clone_from(&undo.resctrl);
+    if !plan.namespaces.has(namespaces::MOUNT) {
+        let below = host_mounts::id(&plan.rootfs)?;
+        record.host_mounts = Some(below);
+        undo.host_mounts = Some((plan.rootfs.clone(), below));
+    }
     container.store(record, plan.seccomp.as_ref())?;
+    if undo.host_mounts.is_some() {
+        host_mounts::make(&plan.rootfs)?;
+    }
     notify::make_directory(container)?;
     // Before the program can say that it is ready.
     let proxy = if request.gated { None } else { notify::Proxy::bind(container)? };

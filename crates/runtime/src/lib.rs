@@ -17,6 +17,7 @@
 //! | [`seccomp`] | policies to BPF |
 //! | [`net_devices`], [`netlink`] | network devices into the container and back |
 //! | [`user_namespace`], [`selinux`] | id mappings and labels of mounts |
+//! | [`host_mounts`] | a container that has no mount namespace |
 //! | [`hooks`] | programs called along the way |
 //! | [`labels`], [`procfs`] | AppArmor and SELinux; writes that cannot be led astray |
 //! | [`foreground`] | waiting for a process: signals, terminal |
@@ -46,6 +47,7 @@ pub mod fuzzing;
 mod guard;
 mod handover;
 mod hooks;
+mod host_mounts;
 mod init;
 mod labels;
 mod launch;

@@ -46,6 +46,9 @@ pub(crate) struct Record {
     pub(crate) annotations: BTreeMap<String, String>,
     /// `CLONE_NEW*` bits of all its namespaces, made and joined.
     pub(crate) namespaces: u64,
+    /// Of a container without a mount namespace: see `crate::host_mounts`.
+    #[serde(default)]
+    pub(crate) host_mounts: Option<u64>,
     /// Whether its PID namespace is its own alone: then everything in it ends with the first process.
     #[serde(default)]
     pub(crate) private_pid: bool,

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use oci::runtime::{Capabilities, ConsoleSize, Process};
 use oci::{Context, Error, Kind, Result};
+use rustix::fs::OFlags;
 use sys::clone::{Fork, Forked};
 
 use super::Command;
@@ -192,6 +193,15 @@ fn read_process(path: &Path) -> Result<Process> {
     oci::json::from_slice(&text).context(|| path.display().to_string())
 }
 
+/// The root of a process, by a handle.
+fn root_of(pid: i32) -> Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let path = format!("/proc/{pid}/root");
+    rustix::fs::open(&path, flags, rustix::fs::Mode::empty())
+        .map_err(std::io::Error::from)
+        .context(|| format!("open {path}"))
+}
+
 /// Makes the process and waits until its program runs.
 fn add(
     container: &Container,
@@ -227,6 +237,7 @@ fn add(
     let in_between = record.namespaces & namespaces::PID != 0 && !(root && record.namespaces & namespaces::USER != 0);
     let plan = JoinPlan {
         target: Some(target.try_clone()?),
+        root: if record.namespaces & namespaces::MOUNT == 0 { Some(root_of(init)?) } else { None },
         namespaces: if in_between { record.namespaces } else { record.namespaces & !namespaces::PID },
         execution: record.execution.clone(),
         seccomp: container.filter()?,

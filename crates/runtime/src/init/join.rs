@@ -21,6 +21,8 @@ use crate::seccomp::Filter;
 pub(crate) struct JoinPlan {
     /// The container's first process; nothing once its namespaces are entered.
     pub(crate) target: Option<OwnedFd>,
+    /// The container's root, where it shares the host's mounts and so does not come with a namespace.
+    pub(crate) root: Option<OwnedFd>,
     /// Namespaces to enter (`CLONE_NEW*`), without those that the fork has entered.
     pub(crate) namespaces: u64,
     pub(crate) process: ProcessPlan,
@@ -67,7 +69,14 @@ fn leave_host(plan: &mut JoinPlan, target: OwnedFd) -> Result<()> {
     if !rustix::process::geteuid().is_root() {
         transform::hide()?;
     }
-    sys::process::setns(target.as_fd(), plan.namespaces).context(|| "join the container's namespaces")
+    if plan.namespaces != 0 {
+        sys::process::setns(target.as_fd(), plan.namespaces).context(|| "join the container's namespaces")?;
+    }
+    if let Some(root) = plan.root.take() {
+        rustix::process::fchdir(&root).map_err(io).context(|| "chdir to the container's root")?;
+        rustix::process::chroot(".").map_err(io).context(|| "chroot to the container's root")?;
+    }
+    Ok(())
 }
 
 /// The process in between: it enters everything, and then makes the process that becomes the program as a sibling of

@@ -12,6 +12,7 @@ mod copy_up;
 pub(crate) mod criu_root;
 mod devices;
 pub(crate) mod join;
+mod leave;
 mod mount_flags;
 mod mounts;
 mod paths;
@@ -26,7 +27,7 @@ use oci::runtime::State;
 use oci::{Context, Error, Result};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
-use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
+use rustix::mount::{MountFlags, MountPropagationFlags};
 
 use crate::cgroups::Location;
 use crate::channel::{Channel, Report};
@@ -34,6 +35,7 @@ use crate::hooks::{self, Place};
 use crate::log;
 use crate::plan::mounts::{MS_PRIVATE, MS_REC, MS_SHARED, MS_SLAVE, MS_UNBINDABLE};
 use crate::plan::{InitPlan, c_path, namespaces};
+use leave::{Leave, enter_root};
 use root::Root;
 pub(crate) use root::proc_path;
 pub(crate) use sources::Opened;
@@ -115,11 +117,14 @@ fn prepare(plan: &mut InitPlan, around: &mut Surroundings, opened: Option<Opened
     // Bind sources of a container that shares its mounts with the host must stay the host's peers, so they are opened
     // before this process turns its back on the host's mounts.
     let early = shared.then(|| sources::open(plan, std::mem::take(&mut handed))).transpose()?;
-    turn_away(plan.root_propagation)?;
+    let own_mounts = plan.namespaces.has(namespaces::MOUNT);
+    if own_mounts {
+        turn_away(plan.root_propagation)?;
+    }
     let sources = early.map_or_else(|| sources::open(plan, handed), Ok)?;
     let root = match rootfs {
         Some(tree) => attach_root(tree)?,
-        None => open_root(plan)?,
+        None => open_root(plan, own_mounts)?,
     };
     let in_user_namespace = plan.namespaces.has(namespaces::USER);
     if in_user_namespace {
@@ -165,7 +170,12 @@ fn prepare(plan: &mut InitPlan, around: &mut Surroundings, opened: Option<Opened
     plan.process.labels.apply(around.keyring.is_some())?;
     transform::seal_descriptors(around.keep_fds)?;
     drop(readonly_later);
-    enter_root(&root, around.no_pivot)?;
+    let way = match (own_mounts, around.no_pivot) {
+        (false, _) => Leave::Chroot,
+        (true, true) => Leave::Move,
+        (true, false) => Leave::Pivot,
+    };
+    enter_root(&root, way, &plan.rootfs)?;
     if let Some(propagation) = plan.root_propagation {
         let flags = MountPropagationFlags::from_bits_retain(propagation as u32);
         rustix::mount::mount_change("/", flags).map_err(io).context(|| "set rootfs propagation")?;
@@ -244,12 +254,14 @@ fn turn_away(propagation: Option<u64>) -> Result<()> {
     rustix::mount::mount_change("/", flags).map_err(io).context(|| "detach from the host's mounts")
 }
 
-/// The rootfs as a mount of its own, which pivot_root demands.
-fn open_root(plan: &InitPlan) -> Result<Root> {
+/// The rootfs as a mount of its own, which pivot_root demands. On the host's mounts the parent has made it.
+fn open_root(plan: &InitPlan, own_mounts: bool) -> Result<Root> {
     let path = &plan.rootfs;
-    rustix::mount::mount_bind_recursive(path, path)
-        .map_err(io)
-        .context(|| format!("mount rootfs {}", path.display()))?;
+    if own_mounts {
+        rustix::mount::mount_bind_recursive(path, path)
+            .map_err(io)
+            .context(|| format!("mount rootfs {}", path.display()))?;
+    }
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let fd = openat(CWD, c_path(path)?, flags, Mode::empty())
         .map_err(io)
@@ -309,22 +321,6 @@ fn open_terminal(plan: &InitPlan, around: &Surroundings, root: &Root) -> Result<
     }
     console::send(socket.as_fd(), &master)?;
     Ok(Some(slave))
-}
-
-/// Makes the container's root this process's root, and lets go of the old one.
-fn enter_root(root: &Root, no_pivot: bool) -> Result<()> {
-    rustix::process::fchdir(root.as_fd() as BorrowedFd<'_>).map_err(io).context(|| "chdir to the rootfs")?;
-    if no_pivot {
-        // For a rootfs on the initial ramfs, which cannot be pivoted away from: the root is moved on top instead.
-        rustix::mount::mount_move(".", "/").map_err(io).context(|| "move the rootfs to /")?;
-        rustix::process::chroot(".").map_err(io).context(|| "chroot to the rootfs")?;
-    } else {
-        // Old and new root in one place: the old one is then the mount on top and can be dropped without a directory
-        // to put it in.
-        rustix::process::pivot_root(".", ".").map_err(io).context(|| "pivot_root")?;
-        rustix::mount::unmount(".", UnmountFlags::DETACH).map_err(io).context(|| "unmount the old root")?;
-    }
-    rustix::process::chdir("/").map_err(io).context(|| "chdir to /")
 }
 
 /// A working directory that does not exist is made, and that must happen while the root can be written.

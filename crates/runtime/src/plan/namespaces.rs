@@ -95,9 +95,19 @@ impl Namespaces {
         }
         result.join.sort_by_key(|j| KINDS.iter().position(|(_, bit, _)| *bit == j.bit));
         if !result.has(MOUNT) {
-            return Err(Error::unsupported(
-                "linux.namespaces: a container without a mount namespace is not supported; add {\"type\": \"mount\"}",
-            ));
+            if result.has(USER) {
+                return Err(Error::unsupported(
+                    "linux.namespaces: in a user namespace nothing can be mounted without a mount namespace; add \
+                     {\"type\": \"mount\"}",
+                ));
+            }
+            for (name, list) in [("maskedPaths", &linux.masked_paths), ("readonlyPaths", &linux.readonly_paths)] {
+                if !list.is_empty() {
+                    return Err(Error::invalid(format!(
+                        "linux.{name}: unable to restrict sys entries without a private MNT namespace"
+                    )));
+                }
+            }
         }
         result.check_user(linux)?;
         result.check_time(linux)?;
