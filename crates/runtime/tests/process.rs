@@ -344,6 +344,13 @@ fn capabilities_that_cannot_be_are_warned_of() {
     let words = "ignoring unknown or unavailable capabilities: [CAP_UNKNOWN UNKNOWN_CAP]";
     assert_eq!(log.matches(words).count(), 1, "{log}");
     assert!(log.contains("can't raise ambient capability CAP_KILL: operation not permitted"), "{log}");
+    b.process().capabilities = Some(Capabilities::default());
+    b.started("exec sleep 100");
+    let id = b.id.clone();
+    let output = b.call(&["exec", "--cap", "CAP_NOPE", "--cap", "CAP_KILL", &id, "sh", "-c", SETS]);
+    assert_eq!(text(&output), sets(0, 0x20, 0x20, 0));
+    let log = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(log.contains("ignoring unknown or unavailable capabilities: [CAP_NOPE]"), "{log}");
 }
 
 #[test]
@@ -626,6 +633,63 @@ fn security_labels_are_refused_where_there_are_none() {
         let words = "selinux label is specified in config, but selinux is disabled or not supported";
         assert!(error.contains("process.selinuxLabel") && error.contains(words), "{error}");
     }
+}
+
+#[test]
+fn an_apparmor_profile_confines() {
+    let Some(mut b) = bench() else { return };
+    if !std::fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|on| on.starts_with(b"Y")) {
+        println!("skipped: no AppArmor in this kernel; Debian's has it (scripts/machine-tcg.sh)");
+        return;
+    }
+    let parse = |option: &str, profile: &str| {
+        use std::io::Write;
+        let mut parser = std::process::Command::new("apparmor_parser")
+            .args(["--skip-cache", option])
+            .stdin(std::process::Stdio::piped())
+            .spawn()?;
+        parser.stdin.take().expect("stdin").write_all(profile.as_bytes())?;
+        std::io::Result::Ok(parser.wait()?.success())
+    };
+    let name = format!("sampan-test-{}", std::process::id());
+    let profile = format!(
+        "profile {name} flags=(attach_disconnected) {{\n file,\n capability,\n network,\n signal,\n ptrace,\n umount,\n \
+         deny /etc/passwd r,\n}}\n"
+    );
+    match parse("--replace", &profile) {
+        Err(error) => return println!("skipped: apparmor_parser: {error}; install apparmor"),
+        Ok(loaded) => assert!(loaded, "the profile is not loaded"),
+    }
+    let show = "cat /proc/self/attr/current; cat /etc/passwd 2>&1; true";
+    let expected = format!("{name} (enforce)\ncat: can't open '/etc/passwd': Permission denied\n");
+    for in_namespace in [false, true] {
+        let mut confined = bench().expect("bench");
+        if in_namespace {
+            into_user_namespace(&mut confined);
+        }
+        confined.process().apparmor_profile = Some(name.clone());
+        // Without new privileges too: the profile is the runtime's to give.
+        for no_new in [false, true] {
+            confined.process().no_new_privileges = no_new;
+            assert_eq!(confined.output(show), expected, "{in_namespace} {no_new}");
+        }
+        confined.started("exec sleep 100");
+        let id = confined.id.clone();
+        assert_eq!(confined.ok(&["exec", &id, "sh", "-c", show]), expected);
+        let current = std::fs::read_to_string(format!("/proc/{}/attr/current", confined.pid())).expect("current");
+        assert_eq!(current.trim(), format!("{name} (enforce)"));
+    }
+    b.process().apparmor_profile = None;
+    b.started("exec sleep 100");
+    let id = b.id.clone();
+    assert_eq!(b.ok(&["exec", "--apparmor", &name, &id, "sh", "-c", show]), expected);
+    assert!(b.ok(&["exec", &id, "cat", "/proc/self/attr/current"]).starts_with("unconfined"));
+    let error = b.refused(&["exec", "--apparmor", "sampan-not-loaded", &id, "true"]);
+    assert!(
+        error.contains("apparmor failed to apply profile: write /proc/self/attr/apparmor/exec: no such file"),
+        "{error}"
+    );
+    assert!(parse("--remove", &profile).expect("parser"), "the profile is not removed");
 }
 
 #[test]

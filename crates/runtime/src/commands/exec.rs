@@ -11,7 +11,6 @@ use rustix::fs::OFlags;
 use sys::clone::{Fork, Forked};
 
 use super::Command;
-use crate::capabilities;
 use crate::cgroups::{Entrance, Location};
 use crate::channel::{Channel, Report};
 use crate::cli::{self, Args, Count, Failure, Flag, Global, number, switch, value};
@@ -139,9 +138,6 @@ fn process(args: &Args, own: &Process, command: &[String]) -> Result<Process> {
         process.no_new_privileges = true;
     }
     for name in args.all("cap") {
-        if capabilities::number(name).is_none() {
-            return Err(Error::invalid(format!("--cap {name:?}: is no capability")));
-        }
         let sets = process.capabilities.get_or_insert_with(Capabilities::default);
         for set in [&mut sets.bounding, &mut sets.effective, &mut sets.permitted] {
             if !set.contains(name) {
