@@ -14,17 +14,20 @@ use oci::{Context, Error, Result};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::init::transform;
+use crate::procfs::Procfs;
 
 /// Gives the process's user namespace its ids.
 pub(crate) fn write(pid: i32, uids: &[IdMapping], gids: &[IdMapping]) -> Result<()> {
+    let proc = Procfs::open()?;
+    let file = |name: &str, text: &str| proc.write(&format!("{pid}/{name}"), text.as_bytes());
     let unprivileged = !rustix::process::geteuid().is_root();
     if unprivileged && is_own_group(gids) {
         // The kernel's condition: a group could be what keeps the user out of something.
-        file(pid, "setgroups", "deny").context(|| "deny setgroups in the user namespace")?;
+        file("setgroups", "deny").context(|| "deny setgroups in the user namespace")?;
     }
     for (name, tool, mappings) in [("uid_map", "newuidmap", uids), ("gid_map", "newgidmap", gids)] {
         let lines: String = mappings.iter().map(|m| format!("{} {} {}\n", m.container_id, m.host_id, m.size)).collect();
-        match file(pid, name, &lines) {
+        match file(name, &lines) {
             Err(error) if unprivileged && error.kind() == std::io::ErrorKind::PermissionDenied => {
                 call(tool, pid, mappings)?;
             }
@@ -37,10 +40,6 @@ pub(crate) fn write(pid: i32, uids: &[IdMapping], gids: &[IdMapping]) -> Result<
 /// Whether the mapping is of the user's own group alone.
 pub(crate) fn is_own_group(gids: &[IdMapping]) -> bool {
     matches!(gids, [one] if one.size == 1 && one.host_id == rustix::process::getegid().as_raw())
-}
-
-fn file(pid: i32, name: &str, text: &str) -> std::io::Result<()> {
-    fs::write(format!("/proc/{pid}/{name}"), text)
 }
 
 /// Finds a program as the shell would.

@@ -19,6 +19,7 @@ use crate::capabilities::Sets;
 use crate::channel::Channel;
 use crate::plan::execution::Execution;
 use crate::plan::process::{PlannedRlimit, ProcessPlan};
+use crate::procfs::Procfs;
 use crate::seccomp::Filter;
 
 fn io(error: Errno) -> Error {
@@ -58,10 +59,10 @@ pub(crate) fn set_rlimits(pid: Option<rustix::process::Pid>, limits: &[PlannedRl
 /// start on machines without CAP_SYS_RESOURCE.
 pub(crate) fn set_oom_score(pid: &str, score: Option<i32>) -> Result<()> {
     let Some(score) = score else { return Ok(()) };
-    let path = format!("/proc/{pid}/oom_score_adj");
-    match std::fs::write(&path, score.to_string()) {
+    let path = format!("{pid}/oom_score_adj");
+    match Procfs::open()?.write(&path, score.to_string().as_bytes()) {
         Err(error) if matches!(error.kind(), std::io::ErrorKind::PermissionDenied) => {
-            let now = std::fs::read_to_string(&path).unwrap_or_default();
+            let now = std::fs::read_to_string(format!("/proc/{path}")).unwrap_or_default();
             crate::log::warn(format_args!(
                 "process.oomScoreAdj: {score} needs CAP_SYS_RESOURCE; it stays {}",
                 now.trim()

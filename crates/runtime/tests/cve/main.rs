@@ -51,3 +51,33 @@ fn all_capabilities(b: &mut Bench) {
     }
     b.process().no_new_privileges = false;
 }
+
+/// `docs/security.md` is true: what it names as a test is one, and no vulnerability that a test speaks of is missing.
+#[test]
+fn the_table_names_what_there_is() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let table = std::fs::read_to_string(root.join("../../docs/security.md")).expect("docs/security.md");
+    let mut sources = String::new();
+    for entry in std::fs::read_dir(root.join("tests/cve")).expect("tests").flatten() {
+        sources += &std::fs::read_to_string(entry.path()).expect("source");
+    }
+    let rootless = std::fs::read_to_string(root.join("tests/rootless.rs")).expect("source");
+    let names: Vec<&str> = table
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .filter_map(|word| word.split_once("::"))
+        .filter(|(module, name)| *name != "*" && root.join(format!("tests/cve/{module}.rs")).exists())
+        .map(|(_, name)| name)
+        .collect();
+    assert!(names.len() > 30, "{names:?}");
+    for name in names {
+        assert!(sources.contains(&format!("fn {name}()")), "{name} is no test");
+    }
+    for word in sources.split(|c: char| !c.is_ascii_alphanumeric() && c != '-').chain(rootless.split_whitespace()) {
+        if word.starts_with("CVE-2") {
+            let word = word.trim_end_matches([':', ',', '.']);
+            assert!(table.contains(word), "{word} is not in the table");
+        }
+    }
+}
