@@ -209,6 +209,7 @@ fn build(
         .map(|h| (std::mem::take(&mut h.prestart), std::mem::take(&mut h.create_runtime)))
         .unwrap_or_default();
     let resources = linux.resources.take().unwrap_or_default();
+    let owner = cgroups::owner(&linux, &spec.mounts, spec.process.as_ref().map_or(0, |p| p.user.uid));
     // First the record, then what it speaks of: a later command can clean up whatever this one leaves when it is killed.
     let mut record = new_record(&request, &mut spec, &plan);
     let made =
@@ -216,6 +217,7 @@ fn build(
     record.cgroup = location.clone();
     record.cgroup_made = location.parents_among(&made);
     undo.made = Some(made);
+    owner.map_or(Ok(()), |user| location.give_to(user))?;
     undo.resctrl = plan.resctrl.as_ref().map(|groups| groups.make(&request.id)).transpose()?;
     record.resctrl.clone_from(&undo.resctrl);
     if !plan.namespaces.has(namespaces::MOUNT) {

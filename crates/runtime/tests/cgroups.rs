@@ -9,8 +9,8 @@ use std::process::Stdio;
 
 use common::{Bench, bench};
 use oci::runtime::{
-    BlockIo, CpuLimits, DeviceRule, HugepageLimit, MemoryLimits, NetworkLimits, PidsLimit, RdmaLimit, Resources,
-    ThrottleDevice,
+    BlockIo, CpuLimits, DeviceRule, HugepageLimit, IdMapping, MemoryLimits, Mount, Namespace, NetworkLimits, PidsLimit,
+    RdmaLimit, Resources, ThrottleDevice,
 };
 
 /// A control file of the container: by its v1 controller, v1 and v2 names.
@@ -177,6 +177,37 @@ fn a_smaller_period_and_quota_fit_below_a_limited_parent() {
     b.ok(&["update", "--cpu-period", "10000", "--cpu-quota", "3000", &id]);
     assert_eq!(file(&b, "cpu", "cpu.cfs_period_us", ""), "10000");
     assert_eq!(file(&b, "cpu", "cpu.cfs_quota_us", ""), "3000");
+}
+
+#[test]
+fn realtime_is_for_v1() {
+    let Some(mut b) = bench() else { return };
+    let cpu = CpuLimits { realtime_period: Some(800_000), realtime_runtime: Some(1000), ..Default::default() };
+    resources(&mut b).cpu = Some(cpu);
+    if b.v2() {
+        assert!(b.script("true").failure().contains("linux.resources.cpu.realtimeRuntime: exists only on cgroup v1"));
+        return;
+    }
+    if !Path::new("/sys/fs/cgroup/cpu/cpu.rt_runtime_us").exists() {
+        let error = b.script("true").failure();
+        assert!(error.contains("cpu.rt_period_us"), "{error}");
+        return;
+    }
+    // A new cgroup's parent has no realtime to give unless somebody gives it some.
+    let parent = Path::new("/sys/fs/cgroup/cpu").join(&b.id);
+    fs::create_dir(&parent).expect("mkdir");
+    if fs::write(parent.join("cpu.rt_runtime_us"), "10000").is_err() {
+        println!("skipped in part: this machine gives no realtime to cgroups");
+        let error = b.script("true").run();
+        assert!(!error.status.success());
+        return;
+    }
+    b.started("sleep 100");
+    assert_eq!(file(&b, "cpu", "cpu.rt_period_us", ""), "800000");
+    assert_eq!(file(&b, "cpu", "cpu.rt_runtime_us", ""), "1000");
+    b.ok(&["update", "--cpu-rt-period", "900001", "--cpu-rt-runtime", "2001", &b.id]);
+    assert_eq!(file(&b, "cpu", "cpu.rt_period_us", ""), "900001");
+    assert_eq!(file(&b, "cpu", "cpu.rt_runtime_us", ""), "2001");
 }
 
 #[test]
@@ -459,6 +490,43 @@ fn a_threaded_parent_takes_what_threads_can_have() {
     assert_eq!(b.ok(&["ps", "--format", "json", &b.id]).trim(), format!("[{}]", b.pid()));
     b.ok(&["delete", "--force", &b.id]);
     assert!(!parent.join("t/c").exists());
+}
+
+#[test]
+fn a_container_that_may_manage_its_cgroup_owns_it() {
+    let Some(mut b) = bench() else { return };
+    if !b.v2() {
+        println!("skipped: v1 cgroups are given to nobody");
+        return;
+    }
+    let map = |host_id| vec![IdMapping { container_id: 0, host_id, size: 1000 }];
+    for kind in ["user", "cgroup"] {
+        b.linux().namespaces.retain(|n| n.kind != kind);
+        b.linux().namespaces.push(Namespace { kind: kind.into(), path: None });
+    }
+    b.linux().uid_mappings = map(100_000);
+    b.linux().gid_mappings = map(200_000);
+    resources(&mut b).pids = Some(PidsLimit { limit: Some(20) });
+    let owner = |path: &Path| std::os::unix::fs::MetadataExt::uid(&fs::metadata(path).expect("stat"));
+    for (options, user) in [(&["nosuid", "ro"][..], 0), (&["nosuid"], 100_000)] {
+        b.spec.mounts.retain(|m| m.destination != "/sys/fs/cgroup");
+        b.spec.mounts.push(Mount {
+            destination: "/sys/fs/cgroup".into(),
+            kind: Some("cgroup".into()),
+            source: Some("cgroup".into()),
+            options: options.iter().map(|o| o.to_string()).collect(),
+            ..Default::default()
+        });
+        b.started("sleep 100");
+        let directory = b.cgroup("");
+        assert_eq!(owner(&directory), user);
+        assert_eq!(owner(&directory.join("cgroup.procs")), user);
+        assert_eq!(owner(&directory.join("pids.max")), 0, "its limits stay the host's");
+        let made = b.call(&["exec", &b.id, "mkdir", "/sys/fs/cgroup/below"]);
+        assert_eq!(made.status.success(), user != 0, "{made:?}");
+        b.ok(&["delete", "--force", &b.id]);
+        b.assert_nothing_left();
+    }
 }
 
 #[test]

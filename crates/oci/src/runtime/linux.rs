@@ -248,7 +248,8 @@ object! {
 object! {
     /// Limit for one size of huge pages.
     pub struct HugepageLimit {
-        /// `2MB`, `1GB`.
+        /// `2MB`, `1GB`. In runc's tests also written the way that only Go's reader forgives.
+        #[serde(alias = "pagesize")]
         pub page_size: String,
         /// Bytes.
         pub limit: u64,

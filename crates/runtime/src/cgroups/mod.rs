@@ -10,6 +10,7 @@
 pub(crate) mod devices;
 mod files;
 mod oom;
+mod owner;
 mod stats;
 mod sub;
 mod v1;
@@ -26,6 +27,7 @@ use oci::{Context, Error, Result};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use oom::OomWatch;
+pub(crate) use owner::owner;
 pub(crate) use stats::Stats;
 
 /// Where a container's cgroup is.
