@@ -24,10 +24,10 @@ pub(crate) fn in_user_namespace() -> bool {
 }
 
 /// Whether the state belongs into the user's own directory. Root in a user namespace that a user has made for himself
-/// counts as that user, if `USER` says so.
+/// counts as that user, unless `USER` says that he is root.
 pub(crate) fn has_own_directory() -> bool {
     if !rustix::process::geteuid().is_root() {
         return true;
     }
-    std::env::var("USER").is_ok_and(|user| !user.is_empty() && user != "root") && in_user_namespace()
+    std::env::var_os("USER").is_none_or(|user| user != "root") && in_user_namespace()
 }

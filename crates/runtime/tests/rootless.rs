@@ -356,6 +356,54 @@ fn ranges_of_ids_come_from_newuidmap() {
     u.assert_nothing_left();
 }
 
+/// podman without root calls the runtime as root of a user namespace that it has made, in a mount namespace of its own.
+#[test]
+fn podman_runs_it_without_root() {
+    let Some(u) = user() else { return };
+    let Some(words) = with_ranges(&u) else { return };
+    if !Path::new("/usr/bin/podman").exists() {
+        println!("skipped: podman is missing");
+        return;
+    }
+    let run = u.bench.directory.path().join("run");
+    let podman = |args: &[&str]| {
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]).arg("podman").arg("--runtime").arg(&u.runtime);
+        for (option, name) in [("--root", "storage"), ("--runroot", "containers-run"), ("--tmpdir", "containers-tmp")] {
+            command.arg(option).arg(run.join(name));
+        }
+        command
+            .args(["--storage-driver", "vfs", "--cgroup-manager", "cgroupfs", "--events-backend", "none"])
+            .args(args);
+        command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("HOME", &run);
+        command.env("XDG_RUNTIME_DIR", &run).current_dir(&run).stdin(Stdio::null()).output().expect("podman")
+    };
+    let rootfs = u.bench.rootfs();
+    let rootfs = rootfs.to_str().expect("path");
+    let ok = |args: &[&str]| {
+        let output = podman(args);
+        assert!(output.status.success(), "{args:?}: {output:?}");
+        text(&output)
+    };
+    let script = "id -u; cat /proc/self/uid_map; exec sleep 100";
+    ok(&["run", "--detach", "--name", "one", "--network", "none", "--rootfs", rootfs, "sh", "-c", script]);
+    assert!(ok(&["ps"]).contains("one"));
+    assert_eq!(ok(&["exec", "--user", "3", "one", "id", "-u"]), "3\n");
+    let logs = ok(&["logs", "one"]);
+    let expected = format!("0 0 {UID} 1 1 {SUB} 65536");
+    assert_eq!(logs.split_whitespace().collect::<Vec<_>>().join(" "), expected);
+    ok(&["stop", "--time", "0", "one"]);
+    ok(&["rm", "one"]);
+    u.assert_nothing_left();
+    // What keeps its namespaces for the next call.
+    for place in ["libpod/tmp/pause.pid", "containers-tmp/pause.pid"] {
+        let pid = fs::read_to_string(run.join(place)).ok().and_then(|text| text.trim().parse().ok());
+        if let Some(pid) = pid.and_then(rustix::process::Pid::from_raw) {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
+    }
+}
+
 #[test]
 fn root_of_a_user_namespace_is_a_user_too() {
     let Some(mut u) = user() else { return };

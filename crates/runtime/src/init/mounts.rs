@@ -85,7 +85,7 @@ fn bind(mount: &PlannedMount, flags: FlagWords, source: &Source, root: &Root) ->
         .context(|| "set attributes of the whole tree (mount_setattr, Linux 5.12)")?;
     attach(tree, target.as_fd())?;
     if late {
-        let placed = root.resolve(&mount.destination).map_err(std::io::Error::from)?;
+        let placed = root.mounted(&mount.destination)?;
         set(placed.as_fd(), true)?;
     }
     propagate(tree, &mount.propagation)
@@ -153,7 +153,7 @@ fn filesystem(mount: &PlannedMount, wanted: &Filesystem<'_>, around: &Surroundin
     if !late && !labelled && old.is_none() && mount.propagation.is_empty() && mount.recursive == AttrChange::default() {
         return Ok(None);
     }
-    let new = root.resolve(&mount.destination).map_err(std::io::Error::from)?;
+    let new = root.mounted(&mount.destination)?;
     if let (true, Some(label)) = (labelled, around.label) {
         crate::selinux::label_file(new.as_fd(), label)?;
     }

@@ -68,6 +68,21 @@ impl Root {
         Ok(())
     }
 
+    /// A handle of what was just mounted at a path. The name is looked up again, and who shares the place may have put
+    /// something else there.
+    pub(crate) fn mounted(&self, path: &str) -> Result<OwnedFd> {
+        const STATX_ATTR_MOUNT_ROOT: u64 = 0x2000;
+        let io = std::io::Error::from;
+        let handle = self.resolve(path).map_err(io)?;
+        let stat = rustix::fs::statx(&handle, "", AtFlags::EMPTY_PATH, StatxFlags::TYPE).map_err(io)?;
+        // Kernels before 5.8 do not tell.
+        let told = stat.stx_attributes_mask.bits() & STATX_ATTR_MOUNT_ROOT != 0;
+        if told && stat.stx_attributes.bits() & STATX_ATTR_MOUNT_ROOT == 0 {
+            return Err(Error::permission_denied(format!("{path} in the rootfs was changed while it was mounted")));
+        }
+        Ok(handle)
+    }
+
     /// Something else will be mounted on top.
     pub(crate) fn cover(&self, path: &str) {
         self.anchors.borrow_mut().retain(|(place, _)| *place != path);
