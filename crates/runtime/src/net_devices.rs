@@ -12,6 +12,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use oci::{Context, Error, Kind, Result};
 use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
 use crate::log;
 use crate::netlink::{Request, Socket, attributes, u32_at};
@@ -147,6 +148,16 @@ impl Moved {
             }
         }
     }
+}
+
+/// Brings up the loopback device of a new network namespace, in which this process must be.
+pub(crate) fn loopback_up() -> Result<()> {
+    // The cheapest socket there is; what matters is where it is made.
+    let flags = SocketFlags::CLOEXEC;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::DGRAM, flags, None)
+        .map_err(words)
+        .context(|| "make a socket for the loopback device")?;
+    sys::netlink::loopback_up(socket.as_fd()).context(|| "bring the loopback device up")
 }
 
 fn words(error: Errno) -> Error {

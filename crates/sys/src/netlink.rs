@@ -1,4 +1,4 @@
-//! Socket options of netlink(7) that rustix lacks.
+//! Socket options of netlink(7) and requests of netdevice(7) that rustix lacks.
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 
@@ -26,4 +26,23 @@ pub fn set_strict(fd: BorrowedFd<'_>) -> std::io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Brings the loopback device up, in the network namespace that `socket` was made in. The socket can be of any family.
+///
+/// # Errors
+/// The kernel's, `EPERM` without CAP_NET_ADMIN there.
+pub fn loopback_up(socket: BorrowedFd<'_>) -> std::io::Result<()> {
+    /// The kernel's `struct ifreq`, where its union holds flags.
+    #[repr(C)]
+    struct Request {
+        name: [u8; 16],
+        flags: libc::c_short,
+        rest: [u8; 22],
+    }
+    let mut request = Request { name: [0; 16], flags: libc::IFF_UP as libc::c_short, rest: [0; 22] };
+    request.name[..2].copy_from_slice(b"lo");
+    // SAFETY: the structure has the size and layout that this request reads, and lives through the call.
+    let done = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as _, &raw const request) };
+    if done == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
 }

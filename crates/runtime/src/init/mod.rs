@@ -136,6 +136,9 @@ fn prepare(plan: &mut InitPlan, around: &mut Surroundings, opened: Option<Opened
         }
         become_namespace_root()?;
     }
+    if plan.namespaces.create & namespaces::NETWORK != 0 {
+        crate::net_devices::loopback_up()?;
+    }
     if !plan.net_devices.is_empty() {
         around.channel.ask(&Report::MoveDevices)?;
     }

@@ -47,6 +47,11 @@ pub(crate) struct Surroundings<'a> {
 /// Makes one mount. Returns a handle where it must become read-only at the end, when everything in it is made.
 pub(crate) fn make(mount: &PlannedMount, source: Option<Source>, around: &Surroundings<'_>) -> Result<Option<OwnedFd>> {
     around.root.cover(&mount.destination);
+    let source = match (&mount.inside, &mount.kind) {
+        (Some(path), MountKind::Bind { recursive, .. }) => Some(from_inside(path, *recursive, around.root)),
+        _ => source.map(Ok),
+    };
+    let source = source.transpose().context(|| format!("error mounting to rootfs at {:?}", mount.destination))?;
     let result = match (&mount.kind, source) {
         (MountKind::Bind { flags, .. }, Some(source)) => bind(mount, *flags, &source, around.root).map(|()| None),
         (MountKind::Bind { .. }, None) => Err(Error::internal("its source was not opened")),
@@ -64,6 +69,12 @@ pub(crate) fn make(mount: &PlannedMount, source: Option<Source>, around: &Surrou
         };
         format!("error mounting {source:?} to rootfs at {:?}", mount.destination)
     })
+}
+
+/// A bind source in the rootfs, with what earlier mounts have put there.
+fn from_inside(path: &str, recursive: bool, root: &Root) -> Result<Source> {
+    let at = root.resolve(path).map_err(std::io::Error::from).context(|| format!("open {path} in the rootfs"))?;
+    Ok(Source { tree: clone_tree(at.as_fd(), c"", recursive)?, foreign: false })
 }
 
 fn bind(mount: &PlannedMount, flags: FlagWords, source: &Source, root: &Root) -> Result<()> {

@@ -58,7 +58,7 @@ impl Opened {
                 sources.push(None);
                 continue;
             };
-            if !user && mount.id_map.is_none() {
+            if mount.inside.is_some() || !user && mount.id_map.is_none() {
                 sources.push(None);
                 continue;
             }
@@ -99,13 +99,16 @@ fn clone_source(mount: &PlannedMount, source: &std::ffi::CStr, recursive: bool) 
         .context(|| format!("error mounting {:?} to rootfs at {:?}", source.to_string_lossy(), mount.destination))
 }
 
-/// The source of each bind mount, in the plan's order. `handed` are those of [`Opened`], or nothing.
+/// The source of each bind mount, in the plan's order, but for those in the rootfs, which may not be there yet. `handed` are those of [`Opened`], or nothing.
 pub(crate) fn open(plan: &InitPlan, handed: Vec<Option<OwnedFd>>) -> Result<Vec<Option<Source>>> {
     let user = plan.namespaces.has(namespaces::USER);
     let mut handed = handed.into_iter();
     let open = |mount: &PlannedMount| {
         let tree = handed.next().flatten();
         let MountKind::Bind { source, recursive, .. } = &mount.kind else { return Ok(None) };
+        if mount.inside.is_some() {
+            return Ok(None);
+        }
         let Some(handed) = tree else {
             return clone_source(mount, source, *recursive).map(|tree| Some(Source { tree, foreign: false }));
         };

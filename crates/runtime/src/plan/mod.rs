@@ -125,7 +125,7 @@ impl InitPlan {
             spec.mounts.iter().enumerate().map(|(i, m)| mounts::plan(i, m, bundle)).collect::<Result<_>>()?;
         let own_map = namespaces.own_map(linux);
         for mount in &mut planned {
-            mount.complete(mount_label.as_deref(), own_map.as_ref())?;
+            mount.complete(mount_label.as_deref(), own_map.as_ref(), &rootfs)?;
         }
         let populate_dev =
             !planned.iter().any(|m| m.destination == "/dev" && matches!(m.kind, mounts::MountKind::Bind { .. }));

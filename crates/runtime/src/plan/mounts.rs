@@ -17,6 +17,8 @@ pub(crate) struct PlannedMount {
     pub(crate) propagation: Vec<u64>,
     /// Attributes for the whole tree, from the options that begin with `r`.
     pub(crate) recursive: AttrChange,
+    /// Of a bind mount whose source is in the rootfs, where earlier mounts can have put something: its path there.
+    pub(crate) inside: Option<String>,
     /// Only of bind mounts.
     pub(crate) id_map: Option<IdMap>,
 }
@@ -315,7 +317,8 @@ pub(crate) fn plan(index: usize, mount: &Mount, bundle: &Path) -> Result<Planned
             copy_up: options.copy_up,
         }
     };
-    Ok(PlannedMount { destination, kind, propagation: options.propagation, recursive: options.recursive, id_map })
+    let (propagation, recursive) = (options.propagation, options.recursive);
+    Ok(PlannedMount { destination, kind, propagation, recursive, inside: None, id_map })
 }
 
 /// Data of a mount with a SELinux label for everything in it.
@@ -332,7 +335,14 @@ pub(crate) fn labelled(data: &str, label: Option<&str>) -> Result<CString> {
 impl PlannedMount {
     /// Takes over what the whole container says about mounts: its label, and its id mapping for mounts that ask for
     /// one without giving it. `None` stands for that of a user namespace to be joined.
-    pub(crate) fn complete(&mut self, label: Option<&str>, own: Option<&OwnMap>) -> Result<()> {
+    pub(crate) fn complete(&mut self, label: Option<&str>, own: Option<&OwnMap>, rootfs: &Path) -> Result<()> {
+        if let MountKind::Bind { source, .. } = &self.kind
+            && self.id_map.is_none()
+            && let Ok(source) = source.to_str()
+        {
+            let inside = Path::new(&clean(source)).strip_prefix(rootfs).ok().and_then(Path::to_str).map(str::to_owned);
+            self.inside = inside.map(|path| format!("/{path}"));
+        }
         if let Some(map) = &mut self.id_map
             && map.maps.is_none()
         {
@@ -490,9 +500,12 @@ mod tests {
         let plan = |options: &[&str]| plan(0, &mount("/x", "bind", options), Path::new("/b")).expect("valid");
         let own = Some((ids(1), ids(2)));
         let mut m = plan(&["rbind", "ridmap"]);
-        m.complete(None, Some(&own)).expect("mapped");
+        m.complete(None, Some(&own), Path::new("/b/rootfs")).expect("mapped");
         assert_eq!(m.id_map, Some(IdMap { recursive: true, maps: own.clone() }));
-        let error = plan(&["bind", "idmap"]).complete(None, None).expect_err("nobody's mapping").to_string();
+        let error = plan(&["bind", "idmap"])
+            .complete(None, None, Path::new("/b/rootfs"))
+            .expect_err("nobody's mapping")
+            .to_string();
         assert!(error.contains("id-mapped mounts must have both uid and gid mappings specified"), "{error}");
         let mut half = mount("/x", "bind", &["bind"]);
         half.uid_mappings = ids(1);
@@ -500,10 +513,26 @@ mod tests {
     }
 
     #[test]
+    fn a_source_in_the_rootfs_is_known() {
+        let inside = |source: &str| {
+            let mut m = mount("/x", "bind", &["bind"]);
+            m.source = Some(source.into());
+            let mut m = plan(0, &m, Path::new("/b")).expect("valid");
+            m.complete(None, None, Path::new("/b/rootfs")).expect("complete");
+            m.inside
+        };
+        assert_eq!(inside("/b/rootfs/mnt/x").as_deref(), Some("/mnt/x"));
+        assert_eq!(inside("rootfs/mnt").as_deref(), Some("/mnt"));
+        assert_eq!(inside("/b/rootfs").as_deref(), Some("/"));
+        assert_eq!(inside("/b/rootfs2/mnt"), None);
+        assert_eq!(inside("/b/rootfs/../other"), None);
+    }
+
+    #[test]
     fn a_label_becomes_a_mount_option() {
         let data = |kind: &str, options: &[&str]| {
             let mut m = plan(0, &mount("/x", kind, options), Path::new("/b")).expect("valid");
-            m.complete(Some("u:r:t:s0:c1,c2"), None).expect("labelled");
+            m.complete(Some("u:r:t:s0:c1,c2"), None, Path::new("/b/rootfs")).expect("labelled");
             let MountKind::Filesystem { data, .. } = m.kind else { panic!("kind") };
             data.into_string().expect("UTF-8")
         };

@@ -161,6 +161,9 @@ impl Namespaces {
     }
 
     fn check_time(&self, linux: &Linux) -> Result<()> {
+        if self.has(TIME) && !std::path::Path::new("/proc/self/timens_offsets").exists() {
+            return Err(Error::unsupported("linux.namespaces: time namespaces aren't enabled in the kernel"));
+        }
         if linux.time_offsets.is_empty() {
             return Ok(());
         }
