@@ -212,6 +212,7 @@ fn build(
     let owner = cgroups::owner(&linux, &spec.mounts, spec.process.as_ref().map_or(0, |p| p.user.uid));
     // First the record, then what it speaks of: a later command can clean up whatever this one leaves when it is killed.
     let mut record = new_record(&request, &mut spec, &plan);
+    container.note_cgroup(&location)?;
     let made =
         location.create_or_do_without(&resources, linux.cgroups_path.as_deref().is_some_and(|p| !p.is_empty()))?;
     record.cgroup = location.clone();

@@ -3,6 +3,7 @@
 //! ```text
 //! <root>/<id>/            made by `create`; its lock (flock) is held by the command that changes the container
 //!        /state.json      Record: written once, before the process exists
+//!        /cgroup          where its cgroup is, noted before it is made: for a `create` that ends before its record
 //!        /init            "pid start-time" of the first process: written once it exists
 //!        /exec.fifo       the gate; there until `start`
 //!        /start.fifo      the verdict of startContainer hooks, if there are any; there until `start`
@@ -279,6 +280,22 @@ impl Container {
         Ok(())
     }
 
+    /// Notes where the cgroup will be. A symbolic link, because that is one call, and the note whole or not there.
+    pub(crate) fn note_cgroup(&self, location: &Location) -> Result<()> {
+        let text = serde_json::to_string(location).map_err(|e| Error::internal(e.to_string()))?;
+        match std::os::unix::fs::symlink(text, self.directory.join("cgroup")) {
+            // Many long paths; the cgroup of a container that is killed so early then stays.
+            Err(error) if error.kind() == ErrorKind::InvalidFilename => Ok(()),
+            result => result.context(|| "note the container's cgroup"),
+        }
+    }
+
+    /// What was noted.
+    pub(crate) fn noted_cgroup(&self) -> Option<Location> {
+        let text = fs::read_link(self.directory.join("cgroup")).ok()?;
+        serde_json::from_str(text.to_str()?).ok()
+    }
+
     /// Stores which process is the container's first.
     pub(crate) fn store_init(&self, pid: i32) -> Result<()> {
         let start = start_time(pid).ok_or_else(|| Error::unavailable("the container's process is gone"))?;
@@ -380,8 +397,8 @@ impl Container {
 
     /// Forgets the container.
     pub(crate) fn remove(&self) -> Result<()> {
-        // Known names first: four system calls instead of a listing.
-        for name in ["init", "exec.fifo", "seccomp.bpf", "state.json"] {
+        // Known names first: a few system calls instead of a listing.
+        for name in ["cgroup", "init", "exec.fifo", "seccomp.bpf", "state.json"] {
             let _ = fs::remove_file(self.directory.join(name));
         }
         match fs::remove_dir(&self.directory) {

@@ -406,6 +406,31 @@ fn the_place_is_the_one_that_was_asked_for() {
 }
 
 #[test]
+fn a_create_that_is_killed_anywhere_leaves_nothing_after_delete() {
+    let Some(mut b) = bench() else { return };
+    // Without a parent that nobody would own.
+    b.linux().cgroups_path = Some(format!("/{}", b.id));
+    resources(&mut b).pids = Some(PidsLimit { limit: Some(20) });
+    b.script("sleep 100");
+    assert!(b.create().status.success());
+    b.ok(&["delete", "--force", &b.id]);
+    let bundle = b.bundle();
+    for step in 0..40 {
+        let mut child = b
+            .command(&["create", "--bundle", bundle.to_str().expect("path"), &b.id])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("spawn");
+        std::thread::sleep(std::time::Duration::from_micros(step * 300));
+        child.kill().expect("kill");
+        child.wait().expect("wait");
+        b.ok(&["delete", "--force", &b.id]);
+        b.assert_nothing_left();
+    }
+}
+
+#[test]
 fn a_cgroup_in_use_is_refused() {
     let Some(mut b) = bench() else { return };
     let Some(mut second) = bench() else { return };

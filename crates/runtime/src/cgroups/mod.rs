@@ -230,6 +230,18 @@ impl Location {
         }
     }
 
+    /// Removes what nobody is in: it may be somebody else's cgroup that has the place.
+    pub(crate) fn remove_empty(&self) {
+        let paths: Vec<&Path> = match self {
+            Self::None => Vec::new(),
+            Self::V1 { paths } => paths.iter().map(|(_, p)| p.as_path()).collect(),
+            Self::V2 { path } => vec![path],
+        };
+        for path in paths.into_iter().filter(|path| path.starts_with(ROOT)) {
+            let _ = fs::remove_dir(path);
+        }
+    }
+
     /// Removes the cgroup; processes that keep it busy are killed first.
     pub(crate) fn remove_after_kill(&self) -> Result<()> {
         if let Some(path) = self.main_directory() {

@@ -79,7 +79,13 @@ pub(super) fn end_init(container: &Container) -> Result<()> {
 /// Removes what is left of a container whose first process is gone: other processes, cgroups, record. Goes on past
 /// errors and reports the first.
 pub(crate) fn destroy(container: &Container) -> Result<()> {
-    let Some(record) = &container.record else { return container.remove() };
+    let Some(record) = &container.record else {
+        // Its `create` was killed early: at most an empty cgroup is there.
+        if let Some(place) = container.noted_cgroup() {
+            place.remove_empty();
+        }
+        return container.remove();
+    };
     // With a PID namespace of its own everything died with the first process, but half-dead processes and those that
     // hooks left can still be there.
     let mut result = record.cgroup.remove_after_kill();
