@@ -74,7 +74,7 @@ impl Sets {
                 }
             })
         };
-        let sets = Self {
+        let mut sets = Self {
             bounding: bits(&spec.bounding),
             effective: bits(&spec.effective),
             inheritable: bits(&spec.inheritable),
@@ -85,6 +85,8 @@ impl Sets {
             let names: Vec<String> = unknown.into_iter().collect();
             log::warn(format_args!("ignoring unknown or unavailable capabilities: [{}]", names.join(" ")));
         }
+        // What is effective is permitted: the kernel takes no other, and some configurations only say the one.
+        sets.permitted |= sets.effective;
         sets
     }
 }

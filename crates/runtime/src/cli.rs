@@ -316,7 +316,10 @@ fn root_directory(given: Option<&str>) -> Result<PathBuf> {
 /// `--bundle`, absolute, or the current directory.
 pub(crate) fn bundle(args: &Args) -> Result<PathBuf> {
     let path = args.get("bundle").filter(|b| !b.is_empty()).unwrap_or(".");
-    Path::new(path).canonicalize().context(|| format!("chdir {path}"))
+    let resolved = Path::new(path).canonicalize().context(|| format!("chdir {path}"))?;
+    // As given, where that is a path of its own: hooks and `state` show the link by which a caller knows its bundle.
+    let plain = path.split('/').all(|part| !matches!(part, "." | ".."));
+    if plain { std::path::absolute(path).context(|| format!("chdir {path}")) } else { Ok(resolved) }
 }
 
 /// Connects to `--console-socket`, after checking that a terminal and a socket go together.

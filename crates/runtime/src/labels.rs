@@ -66,11 +66,15 @@ impl Labels {
                 Err(error) if error.kind() == ErrorKind::NotFound => proc.write("self/attr/exec", value.as_bytes()),
                 result => result,
             };
-            result.context(|| {
-                format!(
+            result.map_err(|error| match error.kind() {
+                ErrorKind::NotFound => Error::not_found(format!(
+                    "process.apparmorProfile: unable to apply apparmor profile: apply apparmor profile `{profile}`: \
+                     profile not loaded"
+                )),
+                _ => Error::from(error).prefixed(format!(
                     "process.apparmorProfile: {profile:?}: unable to apply apparmor profile: \
                      apparmor failed to apply profile: write /proc/self/attr/apparmor/exec"
-                )
+                )),
             })?;
         }
         if let Some(label) = &self.selinux {

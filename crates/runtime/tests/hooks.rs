@@ -177,15 +177,16 @@ fn start_tells_of_its_hooks() {
     let Some(mut b) = bench() else { return };
     let id = b.id.clone();
     for (kind, list) in &STOPPING[3..] {
-        let mut hooks = Hooks::default();
+        let mut hooks = Hooks { poststop: vec![noting(&b, "echo poststop")], ..Default::default() };
         list(&mut hooks).extend([hook("true"), hook("exit 3")]);
         b.spec.hooks = Some(hooks);
         b.script("exec sleep 100");
         assert!(b.create().status.success());
         let error = b.refused(&["start", &id]);
         assert!(error.contains(&format!("error running {kind} hook #1: error running hook: exit status 3")), "{error}");
-        b.until("the end", || b.status() == "stopped");
-        b.ok(&["delete", &id]);
+        assert!(b.refused(&["state", &id]).contains("does not exist"));
+        assert_eq!(noted(&b), "poststop\n", "{kind}");
+        std::fs::remove_file(log(&b)).expect("remove");
         b.assert_nothing_left();
     }
     // And of none when all is well, with the program running by then.
@@ -250,4 +251,22 @@ fn wrong_hooks_are_refused_before_anything_is_made() {
         Some(Hooks { prestart: vec![Hook { path: "/no/such".into(), ..Default::default() }], ..Default::default() });
     let error = b.failure();
     assert!(error.contains("error running prestart hook #0: fork/exec /no/such: no such file or directory"), "{error}");
+}
+
+#[test]
+fn hooks_know_the_bundle_by_the_callers_path() {
+    let Some(mut b) = bench() else { return };
+    let link = b.directory.path().join("link");
+    std::os::unix::fs::symlink(b.bundle(), &link).expect("link");
+    b.spec.hooks = Some(Hooks {
+        create_runtime: vec![noting(&b, "cat; echo")],
+        poststop: vec![noting(&b, "cat; echo")],
+        ..Default::default()
+    });
+    b.script("true");
+    std::fs::write(b.bundle().join("config.json"), serde_json::to_vec(&b.spec).expect("JSON")).expect("config");
+    let output = b.call(&["run", "--bundle", link.to_str().expect("path"), &b.id]);
+    assert!(output.status.success(), "{output:?}");
+    let shown = format!("\"bundle\":\"{}\"", link.display());
+    assert_eq!(noted(&b).matches(&shown).count(), 2, "{}", noted(&b));
 }

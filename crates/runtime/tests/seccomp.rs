@@ -299,7 +299,7 @@ fn take(stream: &UnixStream) -> Told {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut text = vec![0; 65536];
-    let got = recvmsg(&stream, &mut [IoSliceMut::new(&mut text)], &mut control, RecvFlags::CMSG_CLOEXEC).expect("recv");
+    let got = recvmsg(stream, &mut [IoSliceMut::new(&mut text)], &mut control, RecvFlags::CMSG_CLOEXEC).expect("recv");
     text.truncate(got.bytes);
     let mut descriptors: Vec<OwnedFd> = control
         .drain()

@@ -9,7 +9,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use super::Command;
-use super::delete::end_init;
+use super::delete::{destroy, end_init};
 use crate::cli::{Args, Count, Failure, Global};
 use crate::notify::Proxy;
 use crate::state::{Container, Status};
@@ -66,20 +66,23 @@ fn start(container: &Container) -> Result<Option<(Proxy, (i32, OwnedFd))>> {
     if let Some(verdict) = verdict {
         let heard = await_hooks(&verdict, record.hooks.start_container.len() as u32);
         let _ = std::fs::remove_file(container.verdict());
-        heard?;
+        heard.inspect_err(|_| end(container))?;
     }
     let pid = container.pid().unwrap_or(0);
     if record.hooks.poststart.is_empty() {
         return Ok(notify);
     }
     let state = container.state(Status::Running, pid)?;
-    hooks::run(hooks::POSTSTART, &record.hooks.poststart, &state, hooks::Place::Host).inspect_err(|_| {
-        // The specification: a failed hook stops the container.
-        if let Err(second) = end_init(container) {
-            log::warn(format_args!("{second}"));
-        }
-    })?;
+    hooks::run(hooks::POSTSTART, &record.hooks.poststart, &state, hooks::Place::Host)
+        .inspect_err(|_| end(container))?;
     Ok(notify)
+}
+
+/// The specification: after a hook that failed, the container is stopped and goes the way of a deleted one.
+fn end(container: &Container) {
+    if let Err(second) = end_init(container).and_then(|()| destroy(container)) {
+        log::warn(format_args!("{second}"));
+    }
 }
 
 fn open_verdict(container: &Container) -> Result<OwnedFd> {

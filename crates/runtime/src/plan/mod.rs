@@ -92,7 +92,8 @@ impl InitPlan {
         if rootfs == Path::new("/") {
             return Err(Error::invalid("root.path: the host's own root cannot be a container's root"));
         }
-        let process = spec.process.as_ref().ok_or_else(|| Error::invalid("process: is missing"))?;
+        let process =
+            spec.process.as_ref().ok_or_else(|| Error::invalid("process: process property must not be empty"))?;
         let mut process = ProcessPlan::from_spec(process)?;
         process.make_cwd = true;
         process.confined = linux.resources.as_ref().and_then(|r| r.cpu.as_ref()).is_some_and(|c| c.cpus.is_some());

@@ -89,6 +89,14 @@ impl ProcessPlan {
         if let Some(score) = process.oom_score_adj.filter(|s| !(-1000..=1000).contains(s)) {
             return Err(Error::invalid(format!("process.oomScoreAdj: {score} is not between -1000 and 1000")));
         }
+        if let Some(size) = process.console_size.as_ref().filter(|s| s.height.max(s.width) > u32::from(u16::MAX)) {
+            return Err(Error::invalid(format!(
+                "process.consoleSize: {} by {} is more than {} in one direction",
+                size.height,
+                size.width,
+                u16::MAX
+            )));
+        }
         let env = environment(&process.env)?;
         let size = process.console_size.as_ref();
         Ok(Self {
@@ -108,7 +116,7 @@ impl ProcessPlan {
             io_priority: process.io_priority.as_ref().map(io_priority).transpose()?,
             affinity: process.exec_cpu_affinity.as_ref().map(affinity).transpose()?.unwrap_or_default(),
             labels: Labels::from_spec(process)?,
-            console_size: size.map(|s| (s.height.min(0xffff) as u16, s.width.min(0xffff) as u16)),
+            console_size: size.map(|s| (s.height as u16, s.width as u16)),
         })
     }
 }
@@ -185,6 +193,29 @@ fn affinity(spec: &CpuAffinity) -> Result<Affinity> {
     Ok(Affinity { initial: read("initial", &spec.initial)?, last: read("final", &spec.last)? })
 }
 
+/// What the kernel would refuse with one word for everything, told apart in crun's words.
+fn check_deadline(spec: &SpecScheduler) -> Result<()> {
+    const LEAST: u64 = 1 << 10;
+    const MOST: u64 = i64::MAX as u64;
+    let wrong =
+        |what: String| Err(Error::invalid(format!("process.scheduler: sched_setattr: `SCHED_DEADLINE` {what}")));
+    let Some(runtime) = spec.runtime else { return wrong("requires `runtime`".into()) };
+    let Some(deadline) = spec.deadline else { return wrong("requires `deadline`".into()) };
+    if runtime == 0 {
+        return wrong("runtime must be greater than 0".into());
+    }
+    if !(LEAST..=MOST).contains(&runtime) {
+        return wrong(format!("runtime ({runtime}) must be between {LEAST} and {MOST}"));
+    }
+    if runtime > deadline {
+        return wrong(format!("runtime ({runtime}) must be <= deadline ({deadline})"));
+    }
+    match spec.period.filter(|p| *p != 0) {
+        Some(period) if deadline > period => wrong(format!("deadline ({deadline}) must be <= period ({period})")),
+        _ => Ok(()),
+    }
+}
+
 const SCHEDULER_FLAGS: [(&str, u64); 7] = [
     ("SCHED_FLAG_RESET_ON_FORK", 0x01),
     ("SCHED_FLAG_RECLAIM", 0x02),
@@ -238,6 +269,9 @@ fn scheduler(spec: &SpecScheduler) -> Result<Scheduler> {
         return Err(Error::invalid(
             "process.scheduler: scheduler runtime/deadline/period can only be specified for SchedDeadline policy",
         ));
+    }
+    if policy == 6 {
+        check_deadline(spec)?;
     }
     let priority = u32::try_from(priority)
         .map_err(|_| Error::invalid(format!("process.scheduler.priority: {priority} is negative")))?;

@@ -36,7 +36,7 @@ fn path(key: &str, spaces: &Namespaces) -> Result<String> {
         if slashes { (key.to_owned(), swap().collect()) } else { (swap().collect(), key.to_owned()) };
     let refuse = |why: &str| Err(Error::invalid(format!("linux.sysctl: sysctl {dotted:?} {why}")));
     if path.split('/').any(|part| part.is_empty() || part == "." || part == "..") {
-        return refuse("is not a parameter's name");
+        return refuse("contains an invalid path");
     }
     if IPC.contains(&dotted.as_str()) || dotted.starts_with("fs.mqueue.") {
         if !spaces.has(namespaces::IPC) {
@@ -85,9 +85,9 @@ mod tests {
             ("kernel.hostname", 0, "is not in a separate kernel namespace"),
             ("kernel.domainname", 0, "is not in a separate kernel namespace"),
             ("kernel.core_pattern", !0, "sysctl \"kernel.core_pattern\" is not in a separate kernel namespace"),
-            ("net/../kernel/core_pattern", !0, "is not a parameter's name"),
-            ("net..x", !0, "is not a parameter's name"),
-            ("", !0, "is not a parameter's name"),
+            ("net/../kernel/core_pattern", !0, "contains an invalid path"),
+            ("net..x", !0, "contains an invalid path"),
+            ("", !0, "contains an invalid path"),
         ] {
             let error = path(key, &spaces(bits)).expect_err(key).to_string();
             assert!(error.starts_with("linux.sysctl: ") && error.contains(words), "{error}");
