@@ -608,7 +608,9 @@ fn processors_are_the_cgroups_or_those_given() {
         b.ok(&["exec", "--process", &file, &id]).trim().to_owned()
     };
     assert_eq!(given(&b, None, Some(first)), first.to_string());
-    assert_eq!(given(&b, Some(second), None), second.to_string(), "nothing changes it afterwards");
+    // The kernel decides what becomes of it in the cgroup: before Linux 6.2 it forgets.
+    let kept = given(&b, Some(second), None);
+    assert!(kept == second.to_string() || kept == all, "{kept}");
     assert_eq!(given(&b, None, None), all);
     let wrong = |initial: &str| {
         let mut process = sh(show);
