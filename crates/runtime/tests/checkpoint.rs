@@ -791,3 +791,47 @@ fn a_restore_that_was_killed_can_be_deleted() {
     b.assert_nothing_left();
     assert!(b.rootfs().join("bin/busybox").exists(), "the rootfs is whole");
 }
+
+#[test]
+fn no_link_gives_a_mount_the_name_of_another() {
+    // CVE-2026-119101, CVE-2026-115520: links that the container has made decide what is mounted where.
+    let Some(mut b) = bench() else { return };
+    let stage = Stage::new(&b);
+    for name in ["public", "private"] {
+        let source = b.directory.path().join(name);
+        fs::create_dir(&source).expect("mkdir");
+        fs::create_dir(b.rootfs().join(name)).expect("mkdir");
+        b.spec.mounts.push(oci::runtime::Mount {
+            destination: format!("/{name}"),
+            kind: Some("bind".into()),
+            source: Some(source.to_str().expect("path").into()),
+            options: vec!["bind".into()],
+            ..Default::default()
+        });
+    }
+    let images = saved(&mut b);
+    let bundle = b.bundle();
+    let id = b.id.clone();
+    let words = ["restore", "--detach", "--bundle", bundle.to_str().expect("path"), "--image-path"];
+    let words = [&words[..], &[images.to_str().expect("path"), &id]].concat();
+    let public = b.rootfs().join("public");
+    let outside = b.directory.path().join("outside").display().to_string();
+    for (target, refused) in [("private", true), ("/private", true), ("tmp/../private", true), (&*outside, false)] {
+        let _ = fs::remove_dir(&public);
+        let _ = fs::remove_file(&public);
+        std::os::unix::fs::symlink(target, &public).expect("link");
+        if refused {
+            let error = stage.refused(&b, "ok", &words);
+            assert!(error.contains("would be mounted at /private"), "{target}: {error}");
+            b.assert_nothing_left();
+            continue;
+        }
+        // Elsewhere in the rootfs it is a place of its own, and nothing of the host's.
+        stage.ok(&b, "ok", &words);
+        let mounts = pairs(&stage.options(), 23);
+        let private = b.directory.path().join("private").display().to_string();
+        assert_eq!(mounts.iter().filter(|(place, _)| place == "/private").count(), 1, "{mounts:?}");
+        assert!(mounts.contains(&("/private".into(), private)), "{mounts:?}");
+        assert!(!Path::new(&outside).exists(), "it was made outside");
+    }
+}

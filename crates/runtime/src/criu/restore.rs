@@ -260,24 +260,36 @@ fn name_namespaces<'a>(
 /// Where the contents of external mounts are.
 fn name_mounts(message: &mut Message, plan: &InitPlan, location: &Location) -> Result<()> {
     let root = directory(&plan.rootfs)?;
+    // The names are places in the rootfs, and its links are the image's, or whatever the container has made of them
+    // before it was saved: no link may give one mount the name of another (CVE-2026-119101).
+    let mut named: Vec<(String, String)> = Vec::new();
+    let mut name = |place: &str, source: &str| match named.iter().find(|(known, _)| known == place) {
+        Some((_, known)) if known == source => Ok(()),
+        Some((_, known)) => Err(Error::permission_denied(format!(
+            "mounts: both {known} and {source} would be mounted at {place} in the rootfs; is there a symbolic link?"
+        ))),
+        None => {
+            message.pair(field::EXT_MNT, place, source);
+            named.push((place.to_owned(), source.to_owned()));
+            Ok(())
+        }
+    };
     for mount in &plan.mounts {
         match &mount.kind {
             MountKind::Bind { source, .. } => {
                 let source = source.to_string_lossy();
                 let real = criu_root::real_path(&root, &mount.destination)?;
-                message.pair(field::EXT_MNT, &real, &source);
+                name(&real, &source)?;
                 // A link to what only existed in the container could not be followed here.
-                if real != mount.destination {
-                    message.pair(field::EXT_MNT, &mount.destination, &source);
-                }
+                name(&mount.destination, &source)?;
             }
             MountKind::Cgroup { .. } => {
                 if let Location::V1 { paths } = location
                     && !plan.namespaces.has(namespaces::CGROUP)
                 {
                     for (controllers, path) in paths {
-                        let name = controllers.strip_prefix("name=").unwrap_or(controllers);
-                        message.pair(field::EXT_MNT, &format!("{}/{name}", mount.destination), &path.to_string_lossy());
+                        let hierarchy = controllers.strip_prefix("name=").unwrap_or(controllers);
+                        name(&format!("{}/{hierarchy}", mount.destination), &path.to_string_lossy())?;
                     }
                 }
             }
