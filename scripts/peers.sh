@@ -11,6 +11,7 @@ packages=(
   user-mode-linux                             # a machine with cgroup v2: scripts/machine-uml.sh
   qemu-system-x86 cpio systemd dbus dbus-user-session uidmap  # one with Debian's kernel: scripts/machine-tcg.sh
   apparmor              # its parser, for the runtime's test on a kernel that has it
+  criu                                        # checkpoint and restore, in that machine: scripts/test-criu.sh
   strace hyperfine libseccomp-dev netcat-openbsd jq openssl apache2-utils
 )
 

@@ -145,6 +145,9 @@ fn build(
     }
     result?;
     let (pid, pidfd) = process.ok_or_else(|| Error::corrupt("criu says it has restored, and names no process"))?;
+    if container.record()?.process.no_new_privileges && !has_no_new_privileges(pid) {
+        log::warn(format_args!("process.noNewPrivileges: is not restored by criu {}", program.version));
+    }
     // Only a mount point of a namespace that is gone.
     let _ = fs::remove_dir(&root);
     if let Some(path) = &request.pid_file {
@@ -174,6 +177,11 @@ fn as_seen_by(pid: i32, directory: &OwnedFd) -> Result<OwnedFd> {
         return Err(Error::conflict(format!("{path} is another directory by now")));
     }
     Ok(seen)
+}
+
+fn has_no_new_privileges(pid: i32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    status.lines().find_map(|l| l.strip_prefix("NoNewPrivs:")).is_none_or(|value| value.trim() == "1")
 }
 
 /// The container while criu works on it.
