@@ -2,7 +2,8 @@
 //!
 //! A sequenced-packet socket pair; each packet is one message.
 //! ```text
-//! child → parent   M              give me my id mappings, then answer
+//! child → parent   C              put me into my cgroup (only systemd can), then answer
+//!                  M              give me my id mappings, then answer
 //!                  L              set my limits (a user namespace takes the right away), then answer
 //!                  N              move network devices into my network namespace, then answer
 //!                  H              everything is mounted: run prestart and createRuntime hooks, then answer
@@ -30,6 +31,7 @@ use rustix::net::{
 /// What the child says.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Report {
+    EnterCgroup,
     MapIds,
     SetLimits,
     MoveDevices,
@@ -97,6 +99,7 @@ impl Channel {
     /// The child: says something that needs no answer.
     pub(crate) fn report(&self, report: &Report) -> Result<()> {
         match report {
+            Report::EnterCgroup => self.send(b"C"),
             Report::MapIds => self.send(b"M"),
             Report::SetLimits => self.send(b"L"),
             Report::MoveDevices => self.send(b"N"),
@@ -172,6 +175,7 @@ impl Channel {
         let packet = self.receive()?;
         match packet.split_first() {
             None => Ok(None),
+            Some((b'C', _)) => Ok(Some(Report::EnterCgroup)),
             Some((b'M', _)) => Ok(Some(Report::MapIds)),
             Some((b'L', _)) => Ok(Some(Report::SetLimits)),
             Some((b'N', _)) => Ok(Some(Report::MoveDevices)),
@@ -202,6 +206,7 @@ mod tests {
     fn reports_arrive_as_they_were_sent() {
         let (parent, child) = Channel::pair().expect("pair");
         let reports = [
+            Report::EnterCgroup,
             Report::MapIds,
             Report::SetLimits,
             Report::MoveDevices,

@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 
 use oci::{Context, Error, Result};
 
+use crate::cgroups::systemd::Manager;
 use crate::{commands, descriptors, guard, log, rootless};
 
 /// What an option takes.
@@ -199,6 +200,8 @@ pub(crate) const GLOBAL: [Flag; 9] = [
 pub(crate) struct Global {
     /// Directory of the containers' state.
     pub(crate) root: PathBuf,
+    /// The systemd that makes cgroups, where one was asked for.
+    pub(crate) systemd: Option<Manager>,
 }
 
 /// Runs the program with its arguments and returns its exit status.
@@ -264,11 +267,6 @@ fn dispatch(words: &[String]) -> Result<i32, Failure> {
     let Some(command) = commands::find(name) else {
         return Err(Failure { error: Error::invalid(format!("No help topic for '{name}'\n")), status: 3 });
     };
-    if args.on("systemd-cgroup") && command.makes {
-        return Err(
-            Error::unsupported("--systemd-cgroup: the systemd cgroup driver is not supported; use cgroupfs").into()
-        );
-    }
     if wants_help(rest, command.command_after.is_some()) {
         commands::help_of(command);
         return Ok(0);
@@ -287,7 +285,9 @@ fn dispatch(words: &[String]) -> Result<i32, Failure> {
         // An added process gets no sockets of a service manager, as runc has it.
         descriptors::close_others(name != "exec", arguments.number("preserve-fds")?.unwrap_or(0), status.as_slice())?;
     }
-    let global = Global { root: root_directory(args.get("root"))? };
+    // What is there already knows its own.
+    let systemd = (args.on("systemd-cgroup") && command.makes).then(Manager::of_caller);
+    let global = Global { root: root_directory(args.get("root"))?, systemd };
     (command.run)(&global, &arguments)
 }
 

@@ -15,7 +15,8 @@ use oci::runtime::{Hooks, Linux, Process, Spec, VERSION};
 use oci::{Context, Error, Result, Timestamp};
 use sys::clone::{Fork, Forked};
 
-use crate::cgroups::{self, Location};
+use crate::cgroups::systemd::{Manager, Systemd, Unit};
+use crate::cgroups::{self, Entrance, Location};
 use crate::channel::{Channel, Report};
 use crate::criu::External;
 use crate::descriptors;
@@ -38,6 +39,8 @@ pub(crate) struct Request {
     /// A connected socket that gets the process's pidfd.
     pub(crate) pidfd_socket: Option<OwnedFd>,
     pub(crate) pid_file: Option<PathBuf>,
+    /// The systemd that makes the cgroup; otherwise it is made here.
+    pub(crate) systemd: Option<Manager>,
     pub(crate) no_pivot: bool,
     pub(crate) no_new_keyring: bool,
     /// Whether the process waits for `start`.
@@ -82,10 +85,18 @@ pub(crate) fn launch(request: Request, mut spec: Spec) -> Result<Launched> {
     notify::add_mount(&mut spec, &request.root, &request.id);
     let plan = InitPlan::from_spec(&spec, &request.bundle)?;
     let linux = spec.linux.take().unwrap_or_default();
-    let location = Location::find(&request.id, linux.cgroups_path.as_deref())?;
+    let path = linux.cgroups_path.as_deref();
+    let systemd = match request.systemd {
+        Some(manager) => Some(Systemd::find(manager, &request.id, path, &spec.annotations)?),
+        None => None,
+    };
+    let location = match &systemd {
+        Some(systemd) => systemd.location.clone(),
+        None => Location::find(&request.id, path)?,
+    };
     let mut container = Container::reserve(&request.root, &request.id)?;
     let mut undo = Undo { location: location.clone(), ..Default::default() };
-    match build(request, spec, linux, plan, location, &mut container, &mut undo) {
+    match build(request, spec, linux, plan, location, systemd, &mut container, &mut undo) {
         Ok((pid, pidfd, notify)) => Ok(Launched { container, pid, pidfd, notify }),
         Err(error) => {
             let started = undo.started;
@@ -109,6 +120,8 @@ pub(crate) struct Undo {
     pub(crate) location: Location,
     /// Present once the cgroup exists.
     pub(crate) made: Option<cgroups::Made>,
+    /// Present once systemd has made it.
+    pub(crate) unit: Option<Unit>,
     pub(crate) process: Option<OwnedFd>,
     pub(crate) devices: Moved,
     pub(crate) resctrl: Option<resctrl::Group>,
@@ -131,8 +144,10 @@ impl Undo {
         }
         if let Some(made) = self.made {
             // Hooks and half-made processes may be in it.
-            let result = self.location.kill_all().and_then(|()| self.location.remove());
-            if let Err(error) = result {
+            let killed = self.location.kill_all();
+            let stopped = self.unit.map_or(Ok(()), |unit| unit.stop());
+            let removed = if killed.is_ok() { self.location.remove() } else { Ok(()) };
+            for error in [killed, stopped, removed].into_iter().filter_map(Result::err) {
                 log::warn(format_args!("{error}"));
             }
             cgroups::remove_made(&made);
@@ -179,6 +194,7 @@ pub(crate) fn new_record(request: &Request, spec: &mut Spec, plan: &InitPlan) ->
         host_mounts: None,
         private_pid: plan.namespaces.create & namespaces::PID != 0,
         cgroup: Location::None,
+        unit: None,
         cgroup_made: Vec::new(),
         hooks: Hooks {
             start_container: plan.start_container.clone(),
@@ -194,12 +210,14 @@ pub(crate) fn new_record(request: &Request, spec: &mut Spec, plan: &InitPlan) ->
     }
 }
 
+#[allow(clippy::too_many_arguments, reason = "what was found before anything is made")]
 fn build(
     request: Request,
     mut spec: Spec,
     mut linux: Linux,
     plan: InitPlan,
     mut location: Location,
+    mut systemd: Option<Systemd>,
     container: &mut Container,
     undo: &mut Undo,
 ) -> Result<(i32, OwnedFd, Option<notify::Proxy>)> {
@@ -208,17 +226,20 @@ fn build(
         .as_mut()
         .map(|h| (std::mem::take(&mut h.prestart), std::mem::take(&mut h.create_runtime)))
         .unwrap_or_default();
-    let resources = linux.resources.take().unwrap_or_default();
+    let mut resources = linux.resources.take().unwrap_or_default();
     let owner = cgroups::owner(&linux, &spec.mounts, spec.process.as_ref().map_or(0, |p| p.user.uid));
     // First the record, then what it speaks of: a later command can clean up whatever this one leaves when it is killed.
     let mut record = new_record(&request, &mut spec, &plan);
-    container.note_cgroup(&location)?;
-    let made =
-        location.create_or_do_without(&resources, linux.cgroups_path.as_deref().is_some_and(|p| !p.is_empty()))?;
+    record.unit = systemd.as_ref().map(|s| s.unit.clone());
+    if systemd.is_none() {
+        let placed = linux.cgroups_path.as_deref().is_some_and(|p| !p.is_empty());
+        container.note_cgroup(&location)?;
+        let made = location.create_or_do_without(&resources, placed)?;
+        record.cgroup_made = location.parents_among(&made);
+        undo.made = Some(made);
+        owner.map_or(Ok(()), |user| location.give_to(user))?;
+    }
     record.cgroup = location.clone();
-    record.cgroup_made = location.parents_among(&made);
-    undo.made = Some(made);
-    owner.map_or(Ok(()), |user| location.give_to(user))?;
     undo.resctrl = plan.resctrl.as_ref().map(|groups| groups.make(&request.id)).transpose()?;
     record.resctrl.clone_from(&undo.resctrl);
     if !plan.namespaces.has(namespaces::MOUNT) {
@@ -236,7 +257,7 @@ fn build(
     let gate = if request.gated { Some(container.make_gate()?) } else { None };
     let tells = request.gated && !plan.start_container.is_empty();
     let verdict = if tells { Some(container.make_verdict()?) } else { None };
-    let mut entrance = location.entrance()?;
+    let mut entrance = if systemd.is_some() { Entrance::default() } else { location.entrance()? };
     if let Some(group) = &undo.resctrl {
         entrance.files.extend(group.entrance()?);
     }
@@ -247,6 +268,7 @@ fn build(
     let around = Surroundings {
         channel: theirs,
         cgroup_files: entrance.files,
+        put_into_cgroup: systemd.is_some(),
         cgroup: location,
         gate,
         verdict,
@@ -274,6 +296,19 @@ fn build(
     let (mut pid, mut pidfd, ours) = fork(plan, around, entrance.born_in, in_between, ours, container)?;
     time.leave()?;
     undo.process = Some(pidfd.as_fd().try_clone_to_owned()?);
+    if let Some(systemd) = &mut systemd {
+        // Whoever is first goes; what it makes is born there.
+        match ours.next()? {
+            Some(Report::EnterCgroup) => {}
+            Some(other) => return Err(Error::internal(format!("unexpected report {other:?}"))),
+            None => return Err(died(&pidfd)),
+        }
+        undo.made = Some(systemd.start(pid, &mut resources)?);
+        undo.unit = Some(systemd.unit.clone());
+        owner.map_or(Ok(()), |user| systemd.location.give_to(user))?;
+        ours.answer()?;
+    }
+    drop(systemd);
     if in_between {
         // The pid of the one in between is not the container's; it ends as soon as it has made it.
         pid = 0;
@@ -329,6 +364,7 @@ fn build(
                 listener.deliver(&ours, number, pidfd.as_fd(), pid, state)?;
             }
             Report::Ready => break,
+            Report::EnterCgroup => return Err(Error::internal("asked for a cgroup twice")),
         }
     }
     container.store_init(pid).or_else(|error| {
@@ -448,6 +484,9 @@ fn fork(
 fn between(plan: InitPlan, mut around: Surroundings, flags: u64) -> ! {
     let result = (|| {
         transform::enter_cgroups(std::mem::take(&mut around.cgroup_files))?;
+        if std::mem::take(&mut around.put_into_cgroup) {
+            around.channel.ask(&Report::EnterCgroup)?;
+        }
         if around.unprivileged {
             // Afterwards the file belongs to root alone.
             transform::set_oom_score("self", plan.process.oom_score_adj)?;

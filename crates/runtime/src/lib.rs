@@ -11,7 +11,8 @@
 //! | [`init`] | the child's half |
 //! | [`channel`] | the line between the two |
 //! | [`state`] | containers on disk |
-//! | [`cgroups`] | v1 and v2, device rules |
+//! | [`cgroups`] | v1 and v2, device rules, systemd's units |
+//! | [`dbus`] | as much of D-Bus as systemd needs |
 //! | [`criu`] | checkpoint and restore |
 //! | [`resctrl`] | cache and memory bandwidth |
 //! | [`seccomp`] | policies to BPF |
@@ -40,6 +41,7 @@ mod channel;
 mod cli;
 mod commands;
 mod criu;
+mod dbus;
 mod descriptors;
 mod foreground;
 #[doc(hidden)]

@@ -11,6 +11,11 @@ pub(crate) fn set(given: bool) {
     let _ = GIVEN.set(given);
 }
 
+/// What `--rootless` says, if anything.
+pub(crate) fn given() -> Option<bool> {
+    GIVEN.get().copied()
+}
+
 /// Whether a container may go without the cgroups that the caller has no right to make.
 pub(crate) fn does_without_cgroups() -> bool {
     GIVEN.get().copied().unwrap_or_else(|| !rustix::process::geteuid().is_root() || in_user_namespace())

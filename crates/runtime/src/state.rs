@@ -27,6 +27,7 @@ use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 use serde::{Deserialize, Serialize};
 
 use crate::cgroups::Location;
+use crate::cgroups::systemd::Unit;
 use crate::criu::External;
 use crate::log;
 use crate::plan::execution::Execution;
@@ -54,6 +55,9 @@ pub(crate) struct Record {
     #[serde(default)]
     pub(crate) private_pid: bool,
     pub(crate) cgroup: Location,
+    /// systemd's unit that the cgroup belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) unit: Option<Unit>,
     /// Cgroup directories that were made above it.
     pub(crate) cgroup_made: Vec<PathBuf>,
     /// Those that are still to run.

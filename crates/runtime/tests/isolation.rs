@@ -401,5 +401,4 @@ fn unsupported_things_are_refused_by_name() {
         assert!(error.contains(word), "{word}: {error}");
     }
     assert!(b.refused(&["init", "x"]).contains("init"));
-    assert!(b.refused(&["--systemd-cgroup", "create", "x"]).contains("--systemd-cgroup"));
 }

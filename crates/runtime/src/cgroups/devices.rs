@@ -19,10 +19,10 @@ pub(crate) struct DeviceRules {
 /// Devices and the access to them that differs from the default.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Exception {
-    block: bool,
+    pub(super) block: bool,
     /// `None` is all.
-    major: Option<u32>,
-    minor: Option<u32>,
+    pub(super) major: Option<u32>,
+    pub(super) minor: Option<u32>,
     /// [`READ`], [`WRITE`], [`MKNOD`].
     access: u8,
 }
@@ -58,12 +58,15 @@ impl fmt::Display for Exception {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let number = |n: Option<u32>| n.map_or("*".to_owned(), |n| n.to_string());
         write!(f, "{} {}:{} ", if self.block { 'b' } else { 'c' }, number(self.major), number(self.minor))?;
-        for (bit, letter) in [(READ, "r"), (WRITE, "w"), (MKNOD, "m")] {
-            if self.access & bit != 0 {
-                f.write_str(letter)?;
-            }
-        }
-        Ok(())
+        f.write_str(&self.letters())
+    }
+}
+
+impl Exception {
+    /// The access, in the letters of a configuration.
+    pub(super) fn letters(&self) -> String {
+        let letters = [(READ, 'r'), (WRITE, 'w'), (MKNOD, 'm')];
+        letters.into_iter().filter(|(bit, _)| self.access & bit != 0).map(|(_, letter)| letter).collect()
     }
 }
 

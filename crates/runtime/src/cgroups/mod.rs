@@ -13,6 +13,7 @@ mod oom;
 mod owner;
 mod stats;
 mod sub;
+pub(crate) mod systemd;
 mod v1;
 mod v2;
 
@@ -78,7 +79,7 @@ impl Location {
             && !path.starts_with('/')
         {
             return Err(Error::unsupported(format!(
-                "linux.cgroupsPath: {path:?} is in systemd's form (slice:prefix:name); the systemd cgroup driver is not supported"
+                "linux.cgroupsPath: {path:?} is in systemd's form (slice:prefix:name), which needs --systemd-cgroup"
             )));
         }
         // Cleaned, so that ".." cannot lead out of the hierarchy.
@@ -131,6 +132,32 @@ impl Location {
                 remove_made(&made);
                 Err(error)
             }
+        }
+    }
+
+    /// Sets the limits of a cgroup that systemd has made and put a process into.
+    fn fill(&self, pid: i32, resources: &Resources) -> Result<Made> {
+        let mut made = Made::new();
+        let result = match self {
+            Self::None => check_unlimited(resources),
+            Self::V1 { paths } => v1::fill(paths, pid, resources, &mut made),
+            Self::V2 { path } => v2::fill(path, resources),
+        };
+        match result {
+            Ok(()) => Ok(made),
+            Err(error) => {
+                remove_made(&made);
+                Err(error)
+            }
+        }
+    }
+
+    /// Completes an update for somebody who does not see the files, and refuses what must not be tried.
+    fn prepare_update(&self, resources: &mut Resources) -> Result<()> {
+        match self {
+            Self::None => Ok(()),
+            Self::V1 { paths } => v1::prepare_update(paths, resources),
+            Self::V2 { path } => v2::prepare_update(path, resources),
         }
     }
 

@@ -81,7 +81,26 @@ pub(super) fn create(paths: &Paths, resources: &Resources, made: &mut Made) -> R
             fill_cpuset(path)?;
         }
     }
-    files::apply(&settings, |controller| directory(paths, controller), &mut None)?;
+    set(paths, resources, &settings)
+}
+
+/// As [`create`], where systemd has made the cgroups of some hierarchies and put the process `pid` into them.
+pub(super) fn fill(paths: &Paths, pid: i32, resources: &Resources, made: &mut Made) -> Result<()> {
+    let mut settings = limits::settings(resources)?;
+    settings.retain(|s| s.file != "memory.oom_control" || s.value != "0");
+    let systemds = |(controllers, path): &&(String, PathBuf)| controllers == "name=systemd" || path.starts_with(HYBRID);
+    for (controllers, path) in paths.iter().filter(|p| !systemds(p)) {
+        make_directory(path, made).context(|| format!("cgroup controller {controllers}"))?;
+        if controllers.split(',').any(|c| c == "cpuset") {
+            fill_cpuset(path)?;
+        }
+        write(path, "cgroup.procs", &pid.to_string())?;
+    }
+    set(paths, resources, &settings)
+}
+
+fn set(paths: &Paths, resources: &Resources, settings: &[files::Setting]) -> Result<()> {
+    files::apply(settings, |controller| directory(paths, controller), &mut None)?;
     if let Some(devices) = find(paths, "devices") {
         set_devices(devices, &DeviceRules::for_container(&resources.devices)?)?;
     } else if !resources.devices.is_empty() {
@@ -131,6 +150,23 @@ pub(super) fn update(paths: &Paths, resources: &Resources) -> Result<()> {
         undo.run();
     }
     result
+}
+
+/// For systemd, which takes a quota and its period apart.
+pub(super) fn prepare_update(paths: &Paths, resources: &mut Resources) -> Result<()> {
+    let Some(cpu) = &mut resources.cpu else { return Ok(()) };
+    let quota_given = cpu.quota.is_some_and(|q| q != 0);
+    let period_given = cpu.period.is_some_and(|p| p != 0);
+    if quota_given == period_given {
+        return Ok(());
+    }
+    let directory = directory(paths, "cpu")?;
+    if quota_given {
+        cpu.period = read(directory, "cpu.cfs_period_us")?.parse().ok();
+    } else {
+        cpu.quota = read(directory, "cpu.cfs_quota_us")?.parse().ok();
+    }
+    Ok(())
 }
 
 fn directory<'a>(paths: &'a Paths, controller: &str) -> Result<&'a Path> {

@@ -37,9 +37,18 @@ pub(super) fn create(path: &Path, resources: &Resources, made: &mut Made) -> Res
     if !new {
         check_fresh(path, "cgroup.freeze", "1")?;
     }
+    set(path, resources, &settings)
+}
+
+/// As [`create`], for a cgroup that systemd has made and put a process into.
+pub(super) fn fill(path: &Path, resources: &Resources) -> Result<()> {
+    set(path, resources, &settings(resources)?)
+}
+
+fn set(path: &Path, resources: &Resources, settings: &[files::Setting]) -> Result<()> {
     let needed: BTreeSet<&str> = settings.iter().map(|s| s.controller).collect();
     enable(path, &needed)?;
-    files::apply(&settings, |_| Ok(path), &mut None)?;
+    files::apply(settings, |_| Ok(path), &mut None)?;
     set_unified(path, resources, &mut None)?;
     set_devices(path, resources, false)
 }
@@ -83,6 +92,21 @@ fn completed(path: &Path, resources: &Resources) -> Result<Resources> {
         cpu.quota = max(read(path, "cpu.max")?.split_whitespace().next().unwrap_or("max"));
     }
     Ok(resources)
+}
+
+/// For systemd, which takes a quota and its period apart, and must not be asked for what would have processes killed.
+pub(super) fn prepare_update(path: &Path, resources: &mut Resources) -> Result<()> {
+    *resources = completed(path, resources)?;
+    if let Some(memory) = &resources.memory {
+        check_usage(path, memory)?;
+    }
+    if let Some(cpu) = &mut resources.cpu
+        && cpu.quota.is_some_and(|q| q != 0)
+        && cpu.period.is_none_or(|p| p == 0)
+    {
+        cpu.period = read(path, "cpu.max")?.split_whitespace().nth(1).and_then(|p| p.parse().ok());
+    }
+    Ok(())
 }
 
 /// `checkBeforeUpdate`: a limit below the present use would have processes killed.

@@ -56,6 +56,7 @@ pub(super) fn request(global: &Global, args: &Args, command: &str) -> Result<(Re
         bundle,
         pidfd_socket: cli::pidfd_socket(args)?,
         pid_file: args.get("pid-file").filter(|p| !p.is_empty()).map(PathBuf::from),
+        systemd: global.systemd,
         no_pivot: args.on("no-pivot"),
         no_new_keyring: args.on("no-new-keyring"),
         ..Default::default()

@@ -88,7 +88,14 @@ pub(crate) fn destroy(container: &Container) -> Result<()> {
     };
     // With a PID namespace of its own everything died with the first process, but half-dead processes and those that
     // hooks left can still be there.
-    let mut result = record.cgroup.remove_after_kill();
+    let mut result = match &record.unit {
+        // Nobody may be left whom systemd would ask to end, and wait for.
+        Some(unit) => record.cgroup.kill_all().and_then(|()| {
+            let stopped = unit.stop();
+            record.cgroup.remove().and(stopped)
+        }),
+        None => record.cgroup.remove_after_kill(),
+    };
     cgroups::remove_made(&record.cgroup_made);
     if let Some(group) = &record.resctrl {
         result = result.and(group.remove());

@@ -11,6 +11,7 @@ use rustix::fs::OFlags;
 use sys::clone::{Fork, Forked};
 
 use super::Command;
+use crate::cgroups::systemd::Unit;
 use crate::cgroups::{Entrance, Location};
 use crate::channel::{Channel, Report};
 use crate::cli::{self, Args, Count, Failure, Flag, Global, number, switch, value};
@@ -231,7 +232,7 @@ fn add(
     // a user namespace it is not needed: nobody in there may trace what is not dumpable.
     let root = rustix::process::geteuid().is_root();
     let in_between = record.namespaces & namespaces::PID != 0 && !(root && record.namespaces & namespaces::USER != 0);
-    let plan = JoinPlan {
+    let mut plan = JoinPlan {
         target: Some(target.try_clone()?),
         root: if record.namespaces & namespaces::MOUNT == 0 { Some(root_of(init)?) } else { None },
         namespaces: if in_between { record.namespaces } else { record.namespaces & !namespaces::PID },
@@ -239,6 +240,7 @@ fn add(
         seccomp: container.filter()?,
         process,
         cgroup_files: entrance.files,
+        put_into_cgroup: false,
         channel: theirs,
         console_socket: console,
         keep_fds: descriptors::kept(),
@@ -257,12 +259,18 @@ fn add(
         // Only children are affected, and the one child is meant.
         sys::process::setns(target.as_fd(), namespaces::PID).context(|| "join the container's pid namespace")?;
     }
+    let unit_of_user = record.unit.as_ref().filter(|unit| unit.of_user());
     let forked = match (Fork { flags: 0, cgroup: entrance.born_in.as_ref().map(AsFd::as_fd) }).fork() {
         // A v2 cgroup that has been divided (by a service manager inside) takes no processes itself; the first
         // process is in one that does.
         Err(error) if error.raw_os_error() == Some(16) && cgroups.is_empty() => {
             let place = cgroup_of(init)?;
             Fork { flags: 0, cgroup: Some(place.as_fd()) }.fork()
+        }
+        // A user's process outside of the user's systemd may not go there by itself; systemd is asked to move it.
+        Err(error) if error.raw_os_error() == Some(13) && cgroups.is_empty() && unit_of_user.is_some() => {
+            plan.put_into_cgroup = true;
+            Fork { flags: 0, cgroup: None }.fork()
         }
         Err(error) if entrance.born_in.is_some() && !cgroups.is_empty() => return Err(not_added(error.into())),
         result => result,
@@ -282,7 +290,7 @@ fn add(
                 listener.deliver(&ours, number, process.1.as_fd(), process.0, state)
             };
             let mut process = (pid, pidfd);
-            match follow(&ours, &mut process, in_between, deliver) {
+            match follow(&ours, &mut process, in_between, unit_of_user, deliver) {
                 Ok(()) => Ok(process),
                 Err(error) => {
                     launch::end(&process.1);
@@ -304,6 +312,7 @@ fn follow(
     channel: &Channel,
     process: &mut (i32, OwnedFd),
     in_between: bool,
+    unit: Option<&Unit>,
     deliver: impl Fn(i32, &(i32, OwnedFd)) -> Result<()>,
 ) -> Result<()> {
     let mut ready = false;
@@ -313,6 +322,10 @@ fn follow(
         // Sent by two processes, so they can arrive in either order.
         match channel.next()? {
             Some(Report::Ready) if !ready => ready = true,
+            Some(Report::EnterCgroup) if unit.is_some() => {
+                unit.map_or(Ok(()), |unit| unit.attach(process.0))?;
+                channel.answer()?;
+            }
             Some(Report::Pid(pid)) if !adopted => {
                 let handle = launch::adopt(pid, &process.1)?;
                 *process = (pid, handle);

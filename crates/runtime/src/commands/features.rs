@@ -46,8 +46,8 @@ fn features() -> Features {
             cgroup: Some(CgroupFeatures {
                 v1: Some(true),
                 v2: Some(true),
-                systemd: Some(false),
-                systemd_user: Some(false),
+                systemd: Some(true),
+                systemd_user: Some(true),
                 rdma: Some(true),
             }),
             seccomp: Some(seccomp::features()),

@@ -52,13 +52,17 @@ pub(super) static COMMAND: Command = Command {
 
 fn run(global: &Global, args: &Args) -> Result<i32, Failure> {
     let container = Container::open_locked(&global.root, args.id("update")?)?;
-    let resources = resources(args)?;
+    let mut resources = resources(args)?;
     refuse_rdt(args)?;
     if container.status() == Status::Stopped {
         return Err(Error::conflict("container not running").into());
     }
     if resources != Resources::default() {
-        container.record()?.cgroup.update(&resources)?;
+        let record = container.record()?;
+        match &record.unit {
+            Some(unit) => unit.update(&record.cgroup, &mut resources)?,
+            None => record.cgroup.update(&resources)?,
+        }
     }
     Ok(0)
 }

@@ -42,6 +42,11 @@ pub(crate) struct Restore {
 
 /// Restores. On failure nothing is left.
 pub(crate) fn restore(request: Request, mut spec: Spec, restore: &Restore) -> Result<Launched> {
+    if request.systemd.is_some() {
+        return Err(Error::unsupported(
+            "--systemd-cgroup: a container is restored into a cgroup of its own only, not into a unit of systemd",
+        ));
+    }
     let plan = InitPlan::from_spec(&spec, &request.bundle)?;
     let linux = spec.linux.take().unwrap_or_default();
     let program = Program::find()?;

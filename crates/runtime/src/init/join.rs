@@ -29,6 +29,8 @@ pub(crate) struct JoinPlan {
     pub(crate) execution: Execution,
     pub(crate) seccomp: Option<Filter>,
     pub(crate) cgroup_files: Vec<File>,
+    /// Whether the parent puts this process into the container's cgroup, and has to be waited for.
+    pub(crate) put_into_cgroup: bool,
     pub(crate) channel: Channel,
     pub(crate) console_socket: Option<OwnedFd>,
     pub(crate) keep_fds: u32,
@@ -53,6 +55,9 @@ pub(crate) fn run(mut plan: JoinPlan) -> ! {
 /// The last steps outside of the container.
 fn leave_host(plan: &mut JoinPlan, target: OwnedFd) -> Result<()> {
     transform::enter_cgroups(std::mem::take(&mut plan.cgroup_files))?;
+    if plan.put_into_cgroup {
+        plan.channel.ask(&Report::EnterCgroup)?;
+    }
     // With an initial affinity and no final one, the kernel decides.
     if plan.process.affinity.last.is_some() || plan.process.affinity.initial.is_none() {
         transform::set_processors(plan.process.affinity.last.as_deref())?;

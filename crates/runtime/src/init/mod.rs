@@ -46,6 +46,8 @@ pub(crate) struct Surroundings {
     pub(crate) channel: Channel,
     /// Files of v1 cgroups to enter.
     pub(crate) cgroup_files: Vec<File>,
+    /// Whether the parent puts this process into its cgroup, and has to be waited for.
+    pub(crate) put_into_cgroup: bool,
     pub(crate) cgroup: Location,
     /// The FIFO that `start` writes to; absent for `run`.
     pub(crate) gate: Option<OwnedFd>,
@@ -98,6 +100,9 @@ fn carry_out(mut plan: InitPlan, around: &mut Surroundings) -> Error {
 fn prepare(plan: &mut InitPlan, around: &mut Surroundings, opened: Option<Opened>) -> Result<std::ffi::CString> {
     // Handles of the host go as soon as they are used: from now on processes of other containers may see this one.
     transform::enter_cgroups(std::mem::take(&mut around.cgroup_files))?;
+    if around.put_into_cgroup {
+        around.channel.ask(&Report::EnterCgroup)?;
+    }
     transform::set_processors(None)?;
     if around.join_here && around.unprivileged {
         // Afterwards the file belongs to root alone.
