@@ -74,3 +74,47 @@ fn an_early_failure_has_a_status_of_its_own() {
     node.docker(&["rmi", &image]).ok();
     node.assert_clean();
 }
+
+/// The Python SDK reads the answer's head through a buffer and then goes over to the bare socket: what the buffer has
+/// swallowed beyond the head is lost.
+#[test]
+fn an_upgraded_connection_carries_nothing_before_its_head_is_read() {
+    use std::io::{Read, Write};
+    node_with_busybox!(world, node, registry, image);
+    node.docker(&["run", "-d", "--name", "box", &image, "sleep", "1000"]).ok();
+    let post = |path: &str, more: &str, body: &str| {
+        format!(
+            "POST {path} HTTP/1.1\r\nHost: d\r\n{more}Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    };
+    let body = r#"{"AttachStdout":true,"Cmd":["echo","all of it"]}"#;
+    let made = node.raw(&post("/v1.43/containers/box/exec", "Connection: close\r\n", body)).expect("an answer");
+    let id = made.split('"').nth(3).expect("an id");
+    let mut stream = std::os::unix::net::UnixStream::connect(node.socket()).expect("connect");
+    let upgrade = "Connection: Upgrade\r\nUpgrade: tcp\r\n";
+    let start = post(&format!("/v1.43/exec/{id}/start"), upgrade, r#"{"Detach":false,"Tty":false}"#);
+    stream.write_all(start.as_bytes()).expect("write");
+    // Slower than the process: its output is there long before the head is read.
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    let mut buffer = [0; 8192];
+    let length = stream.read(&mut buffer).expect("read");
+    let head = String::from_utf8_lossy(&buffer[..length]).into_owned();
+    assert!(head.starts_with("HTTP/1.1 101 ") && head.ends_with("\r\n\r\n"), "{head:?}");
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).expect("read");
+    assert_eq!(rest, b"\x01\0\0\0\0\0\0\x0aall of it\n");
+    node.docker(&["rm", "-f", "box"]).ok();
+    node.assert_clean();
+}
+
+#[test]
+fn a_command_that_is_not_there_is_the_callers_mistake() {
+    node_with_busybox!(world, node, registry, image);
+    node.docker(&["create", "--name", "box", &image, "no-such"]).ok();
+    let answer = node.raw("POST /v1.43/containers/box/start HTTP/1.0\r\nHost: d\r\nContent-Length: 0\r\n\r\n");
+    let answer = answer.expect("an answer");
+    assert!(answer.contains(" 400 ") && answer.contains("executable file not found"), "{answer}");
+    node.docker(&["rm", "box"]).ok();
+    node.assert_clean();
+}

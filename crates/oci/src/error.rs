@@ -84,6 +84,13 @@ impl Error {
         self
     }
 
+    /// The same error as another kind: for a caller who knows better whose fault it is.
+    #[must_use]
+    pub fn with_kind(mut self, kind: Kind) -> Self {
+        self.kind = kind;
+        self
+    }
+
     /// The kind, for branching and for translation into an API's codes.
     pub fn kind(&self) -> Kind {
         self.kind

@@ -14,4 +14,5 @@ pub mod process;
 pub mod seccomp;
 pub mod signal;
 pub mod signalfd;
+pub mod socket;
 pub mod unshare;

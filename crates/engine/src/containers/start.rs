@@ -127,7 +127,7 @@ impl Supervisor {
                 runtime,
             })
             .await
-            .map_err(|e| e.prefixed("failed to create task for container"))?;
+            .map_err(|e| task_failed(e, "failed to create task for container"))?;
         self.record.pid = pid;
         self.stage("create", since);
 
@@ -140,7 +140,7 @@ impl Supervisor {
         for pending in self.handle.take_pending() {
             pending.connect(&task).await;
         }
-        task.start().await.map_err(|e| e.prefixed("failed to start container"))?;
+        task.start().await.map_err(|e| task_failed(e, "failed to start container"))?;
         self.stage("start", since);
         Ok(task)
     }
@@ -191,6 +191,12 @@ impl Supervisor {
         })
         .await
     }
+}
+
+/// A command that isn't there or can't be executed is the caller's mistake (status 400), as dockerd has it.
+fn task_failed(error: Error, what: &str) -> Error {
+    let error = error.prefixed(what);
+    if matches!(exit_code_of(&error), 126 | 127) { error.with_kind(Kind::InvalidArgument) } else { error }
 }
 
 /// Docker's exit codes for a start that failed: 127 where the command isn't there, 126 where it can't be executed.

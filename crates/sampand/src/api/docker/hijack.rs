@@ -15,6 +15,7 @@ use http::{HeaderValue, Response, StatusCode, header};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use oci::{Error, Result};
+use std::os::fd::AsFd;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
@@ -86,7 +87,21 @@ async fn leave(upgrade: OnUpgrade) -> Option<Halves> {
             return None;
         }
     };
-    split(upgraded).inspect_err(|error| tracing::warn!("attach: {error}")).ok()
+    let halves = split(upgraded).inspect_err(|error| tracing::warn!("attach: {error}")).ok()?;
+    head_taken(halves.2.as_ref()).await;
+    Some(halves)
+}
+
+/// Waits, for a bounded time, until the client has read the answer's head. Clients that read it through a buffer (the
+/// Python SDK is one) lose what they find behind it, when they go over to the bare socket.
+async fn head_taken(stream: &UnixStream) {
+    const STEP: Duration = Duration::from_millis(1);
+    for _ in 0..500 {
+        if sys::socket::taken_by_peer(stream.as_fd()).unwrap_or(true) {
+            return;
+        }
+        tokio::time::sleep(STEP).await;
+    }
 }
 
 /// The old style: output as the answer's body, input from the request's.
