@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use oci::runtime::{Hooks, Linux, Process, Spec, VERSION};
 use oci::{Context, Error, Result, Timestamp};
+use sys::batch::Batch;
 use sys::clone::{Fork, Forked};
 
 use crate::cgroups::systemd::{Manager, Systemd, Unit};
@@ -468,6 +469,8 @@ fn fork(
             if let Some(own) = own {
                 sys::process::setns(own.as_fd(), namespaces::PID).context(|| "return to the own pid namespace")?;
             }
+            let mut done = Batch::default();
+            around.cgroup_files.into_iter().for_each(|file| done.add(file));
             Ok((pid, pidfd, ours))
         }
         Forked::Child => {

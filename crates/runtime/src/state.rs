@@ -402,7 +402,8 @@ impl Container {
     /// Forgets the container.
     pub(crate) fn remove(&self) -> Result<()> {
         // Known names first: a few system calls instead of a listing.
-        for name in ["cgroup", "init", "exec.fifo", "seccomp.bpf", "state.json"] {
+        let filter = self.record.as_ref().is_none_or(|r| r.seccomp).then_some("seccomp.bpf");
+        for name in ["cgroup", "init", "state.json"].into_iter().chain(filter) {
             let _ = fs::remove_file(self.directory.join(name));
         }
         match fs::remove_dir(&self.directory) {

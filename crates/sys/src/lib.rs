@@ -1,6 +1,7 @@
 //! Every `unsafe` and raw system call of the workspace, as safe typed wrappers. No policy lives
 //! here; one topic is one file.
 
+pub mod batch;
 pub mod bpf;
 pub mod clone;
 pub mod entry;

@@ -1,7 +1,7 @@
 //! Control files: reading and writing them, in an order that the kernel accepts, and taking changes back.
 
 use std::fs::{self, File};
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
 use oci::{Context, Error, Result};
@@ -160,8 +160,25 @@ pub(super) fn write_lines(directory: &Path, file: &str, value: &str, undo: &mut 
 }
 
 pub(super) fn read(directory: &Path, file: &str) -> Result<String> {
-    let path = directory.join(file);
-    fs::read_to_string(&path).map(|s| s.trim().to_owned()).context(|| format!("read {}", path.display()))
+    read_kernel_file(&directory.join(file)).map(|s| s.trim().to_owned())
+}
+
+/// Reads a file whose size the kernel does not tell, without asking for it.
+pub(super) fn read_kernel_file(path: &Path) -> Result<String> {
+    const MOST: usize = 1 << 20;
+    let context = || format!("read {}", path.display());
+    let mut file = File::open(path).context(context)?;
+    let (mut text, mut buffer) = (Vec::new(), [0u8; 4096]);
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(length) if text.len() < MOST => text.extend_from_slice(&buffer[..length]),
+            Ok(_) => return Err(Error::invalid(format!("{} is longer than {MOST} bytes", path.display()))),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error).context(context),
+        }
+    }
+    String::from_utf8(text).map_err(|_| Error::corrupt(format!("{}: is not UTF-8", path.display())))
 }
 
 #[cfg(test)]

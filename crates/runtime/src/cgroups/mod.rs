@@ -18,7 +18,7 @@ mod v1;
 mod v2;
 
 use std::fs::{self, File};
-use std::io::{ErrorKind, Read};
+use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -89,10 +89,7 @@ impl Location {
         if inner.is_empty() {
             return Err(Error::invalid("linux.cgroupsPath: the root cgroup cannot be a container's"));
         }
-        let mut own = String::with_capacity(4096);
-        File::open("/proc/self/cgroup")
-            .and_then(|mut f| f.read_to_string(&mut own))
-            .context(|| "read /proc/self/cgroup")?;
+        let own = files::read_kernel_file(Path::new("/proc/self/cgroup"))?;
         if unified() { Ok(v2::locate(&own, inner, absolute)) } else { Ok(v1::locate(&own, inner, absolute)) }
     }
 
@@ -275,6 +272,7 @@ impl Location {
             // The ordinary case, in one call: nobody is left.
             match fs::remove_dir(path) {
                 Err(error) if error.kind() == ErrorKind::ResourceBusy => self.kill_all()?,
+                Ok(()) => return self.remove_all_but(Some(path)),
                 _ => {}
             }
         }
@@ -283,13 +281,17 @@ impl Location {
 
     /// Removes the cgroup with what is below it; what is already gone counts as removed.
     pub(crate) fn remove(&self) -> Result<()> {
+        self.remove_all_but(None)
+    }
+
+    fn remove_all_but(&self, gone: Option<&Path>) -> Result<()> {
         let paths: Vec<&Path> = match self {
             Self::None => Vec::new(),
             Self::V1 { paths } => paths.iter().map(|(_, p)| p.as_path()).collect(),
             Self::V2 { path } => vec![path],
         };
         let mut first_error = Ok(());
-        for path in paths {
+        for path in paths.into_iter().filter(|path| Some(*path) != gone) {
             let result = remove_tree(path);
             if first_error.is_ok() {
                 first_error = result;

@@ -78,7 +78,7 @@ pub(super) fn create(paths: &Paths, resources: &Resources, made: &mut Made) -> R
             check_fresh(path, "freezer.state", "FROZEN")?;
         }
         if controllers.split(',').any(|c| c == "cpuset") {
-            fill_cpuset(path)?;
+            fill_cpuset(path, new)?;
         }
     }
     set(paths, resources, &settings)
@@ -90,9 +90,9 @@ pub(super) fn fill(paths: &Paths, pid: i32, resources: &Resources, made: &mut Ma
     settings.retain(|s| s.file != "memory.oom_control" || s.value != "0");
     let systemds = |(controllers, path): &&(String, PathBuf)| controllers == "name=systemd" || path.starts_with(HYBRID);
     for (controllers, path) in paths.iter().filter(|p| !systemds(p)) {
-        make_directory(path, made).context(|| format!("cgroup controller {controllers}"))?;
+        let new = make_directory(path, made).context(|| format!("cgroup controller {controllers}"))?;
         if controllers.split(',').any(|c| c == "cpuset") {
-            fill_cpuset(path)?;
+            fill_cpuset(path, new)?;
         }
         write(path, "cgroup.procs", &pid.to_string())?;
     }
@@ -111,13 +111,14 @@ fn set(paths: &Paths, resources: &Resources, settings: &[files::Setting]) -> Res
 
 /// A new cpuset is empty, nothing can enter an empty one, and what its parent has not it cannot have: whatever is empty
 /// on the way is filled from above, whoever made it.
-fn fill_cpuset(path: &Path) -> Result<()> {
+fn fill_cpuset(path: &Path, new: bool) -> Result<()> {
     let root = mount_point("cpuset");
     for file in ["cpuset.cpus", "cpuset.mems"] {
         let mut empty = Vec::new();
         let mut directory = path;
         let value = loop {
-            let value = read(directory, file)?;
+            let known_empty = new && directory == path;
+            let value = if known_empty { String::new() } else { read(directory, file)? };
             if !value.is_empty() {
                 break value;
             }

@@ -7,9 +7,10 @@ use oci::{Error, Result};
 use rustix::fs::CWD;
 use rustix::io::Errno;
 use rustix::mount::MountFlags;
+use sys::batch::Batch;
 
 use super::mount_flags::{change, propagate};
-use super::mounts::{Surroundings, attach, clone_tree};
+use super::mounts::{Surroundings, attach, clone_tree, clone_tree_with};
 use super::root::proc_path;
 use crate::cgroups::Location;
 use crate::plan::mounts::{AttrChange, FlagWords, MS_RDONLY, PlannedMount};
@@ -72,6 +73,7 @@ fn v1(
     rustix::mount::mount(c"tmpfs", proc_path(target.as_fd()), c"tmpfs", outer, data.as_c_str())
         .map_err(std::io::Error::from)?;
     let directory = around.root.resolve(&mount.destination).map_err(std::io::Error::from)?;
+    let mut done = Batch::default();
     // The v2 hierarchy of a hybrid machine has no name here, as under runc.
     for (controllers, path) in paths.iter().filter(|(controllers, _)| !controllers.is_empty()) {
         let name = controllers.strip_prefix("name=").unwrap_or(controllers);
@@ -90,11 +92,12 @@ fn v1(
             let data = std::ffi::CString::new(data).map_err(|_| Error::internal("cgroup name"))?;
             rustix::mount::mount(c"cgroup", proc_path(point.as_fd()), c"cgroup", bits, data.as_c_str()).map_err(io)?;
         } else {
-            let tree = clone_tree(CWD, &crate::plan::c_path(path)?, false)?;
             let plain = AttrChange { clear: 0, ..FlagWords { set: flags, cleared: 0 }.exact() };
-            change(tree.as_fd(), false, plain)?;
+            let tree = clone_tree_with(CWD, &crate::plan::c_path(path)?, false, plain)?;
             attach(tree.as_fd() as BorrowedFd<'_>, point.as_fd())?;
+            done.add(tree);
         }
+        done.add(point);
         // Programs look for each controller by its own name.
         for single in controllers.split(',').filter(|c| *c != controllers.as_str()) {
             rustix::fs::symlinkat(controllers.as_str(), &directory, single).map_err(io)?;

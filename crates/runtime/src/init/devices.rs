@@ -87,7 +87,8 @@ pub(crate) fn links(root: &Root) -> Result<()> {
         Err(_) => root.make_directories("/dev", 0o755)?,
     };
     // What runc gives, where the kernel has it; masked as a rule, but the link is there.
-    let core = std::path::Path::new("/proc/kcore").exists().then_some(("/proc/kcore", "core"));
+    let exists = rustix::fs::access("/proc/kcore", rustix::fs::Access::EXISTS).is_ok();
+    let core = exists.then_some(("/proc/kcore", "core"));
     for (target, name) in LINKS.into_iter().chain(core) {
         match symlinkat(target, &dev, name) {
             Err(Errno::EXIST) if name == "ptmx" => {

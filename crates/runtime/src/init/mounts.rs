@@ -28,6 +28,30 @@ pub(crate) fn clone_tree(directory: BorrowedFd<'_>, path: &CStr, recursive: bool
     Ok(open_tree(directory, path, flags).map_err(std::io::Error::from)?)
 }
 
+/// As [`clone_tree`], with attributes of the copy changed. `ENOSYS` where the kernel can't change them (before 5.12).
+pub(super) fn clone_tree_with(
+    directory: BorrowedFd<'_>,
+    path: &CStr,
+    recursive: bool,
+    attrs: AttrChange,
+) -> Result<OwnedFd, std::io::Error> {
+    let attr = mount_attr::MountAttr { set: attrs.set, clear: attrs.clear, ..Default::default() };
+    match mount_attr::open_tree_attr(directory, path, recursive, &attr) {
+        // Before Linux 6.15, or a filter that does not know the call.
+        Err(error) if matches!(error.raw_os_error(), Some(ENOSYS | EPERM)) => {}
+        result => return result,
+    }
+    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    flags.set(OpenTreeFlags::AT_RECURSIVE, recursive);
+    flags.set(OpenTreeFlags::AT_EMPTY_PATH, path.is_empty());
+    let tree = open_tree(directory, path, flags)?;
+    change(tree.as_fd(), recursive, attrs)?;
+    Ok(tree)
+}
+
+const ENOSYS: i32 = Errno::NOSYS.raw_os_error();
+const EPERM: i32 = Errno::PERM.raw_os_error();
+
 /// Puts a detached mount on a target.
 pub(crate) fn attach(tree: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<()> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;

@@ -7,10 +7,12 @@ use rustix::fs::{FileType, fstat, makedev};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount, mount_bind};
 
-use super::mounts::{attach, clone_tree};
-use super::root::{Root, is_directory, proc_path};
+use super::mounts::{attach, clone_tree, clone_tree_with};
+use super::root::{Root, proc_path};
+use crate::plan::mounts::AttrChange;
 use crate::procfs::Procfs;
-use sys::mount_attr::{MountAttr, RDONLY, mount_setattr};
+use sys::batch::Batch;
+use sys::mount_attr::RDONLY;
 
 fn io(error: Errno) -> Error {
     std::io::Error::from(error).into()
@@ -32,6 +34,7 @@ pub(crate) fn mask(paths: &[String], root: &Root, label: Option<&str>) -> Result
     }
     let null_path = proc_path(null.as_fd());
     let mut empty: Option<OwnedFd> = None;
+    let mut done = Batch::default();
     for path in paths {
         let target = match root.resolve_anchored(path) {
             Ok(target) => target,
@@ -39,20 +42,24 @@ pub(crate) fn mask(paths: &[String], root: &Root, label: Option<&str>) -> Result
             Err(error) => return Err(io(error)).context(|| format!("mask path {path}")),
         };
         let result = (|| {
-            if !is_directory(target.as_fd())? {
-                return mount_bind(&null_path, proc_path(target.as_fd())).map_err(io);
+            let place = proc_path(target.as_fd());
+            // Most are files; one cannot be put on a directory.
+            match mount_bind(&null_path, &place) {
+                Err(Errno::NOTDIR) => {}
+                result => return result.map_err(io),
             }
             if let Some(first) = &empty {
                 // One filesystem serves all of them.
-                return mount_bind(proc_path(first.as_fd()), proc_path(target.as_fd())).map_err(io);
+                return mount_bind(proc_path(first.as_fd()), &place).map_err(io);
             }
             let data = crate::plan::mounts::labelled("nr_blocks=1,nr_inodes=1", label)?;
-            mount(c"tmpfs", proc_path(target.as_fd()), c"tmpfs", MountFlags::RDONLY, data.as_c_str()).map_err(io)?;
+            mount(c"tmpfs", &place, c"tmpfs", MountFlags::RDONLY, data.as_c_str()).map_err(io)?;
             // The path is looked up again; in a volume that others change, it can lead elsewhere by now.
             empty = root.resolve_anchored(path).ok().filter(is_empty_tmpfs);
             Ok(())
         })();
         result.context(|| format!("mask path {path}"))?;
+        done.add(target);
     }
     Ok(())
 }
@@ -65,24 +72,28 @@ fn is_empty_tmpfs(handle: &OwnedFd) -> bool {
 
 /// Makes paths read-only with everything mounted below. Missing ones stay so.
 pub(crate) fn readonly(paths: &[String], root: &Root) -> Result<()> {
+    const READONLY: AttrChange = AttrChange { set: RDONLY, clear: 0 };
+    let mut done = Batch::default();
     for path in paths {
         let target = match root.resolve_anchored(path) {
             Ok(target) => target,
             Err(Errno::NOENT | Errno::NOTDIR) => continue,
             Err(error) => return Err(io(error)).context(|| format!("make path {path} read-only")),
         };
-        let result = (|| {
-            let tree = clone_tree(target.as_fd(), c"", true)?;
-            match mount_setattr(tree.as_fd(), true, &MountAttr { set: RDONLY, ..Default::default() }) {
-                Ok(()) => attach(tree.as_fd(), target.as_fd()),
-                Err(error) if error.raw_os_error() == Some(Errno::NOSYS.raw_os_error()) => {
-                    attach(tree.as_fd(), target.as_fd())?;
-                    super::mount_flags::make_readonly(&root.resolve_anchored(path).map_err(io)?)
-                }
-                Err(error) => Err(error.into()),
+        let result = (|| match clone_tree_with(target.as_fd(), c"", true, READONLY) {
+            Ok(tree) => {
+                attach(tree.as_fd(), target.as_fd())?;
+                done.add(tree);
+                Ok(())
             }
+            Err(error) if error.raw_os_error() == Some(Errno::NOSYS.raw_os_error()) => {
+                attach(clone_tree(target.as_fd(), c"", true)?.as_fd(), target.as_fd())?;
+                super::mount_flags::make_readonly(&root.resolve_anchored(path).map_err(io)?)
+            }
+            Err(error) => Err(error.into()),
         })();
         result.context(|| format!("make path {path} read-only"))?;
+        done.add(target);
     }
     Ok(())
 }

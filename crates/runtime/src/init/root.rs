@@ -130,11 +130,31 @@ impl Root {
             Err(error) => return Err(std::io::Error::from(error)).context(|| format!("open {path} in the rootfs")),
         }
         if directory()? {
+            if let Some(made) = self.make_last(path)? {
+                return Ok(made);
+            }
             self.make_directories(path, 0o755)?;
         } else {
             self.make_file(path)?;
         }
         self.resolve_target(path).map_err(std::io::Error::from).context(|| format!("open {path} in the rootfs"))?
+    }
+
+    /// Makes a directory in one that exists, with no symbolic link on the way to it. `None` where it is not that easy.
+    fn make_last(&self, path: &str) -> Result<Option<OwnedFd>> {
+        let Some((parent, name)) = path.rsplit_once('/').filter(|(parent, _)| !parent.is_empty()) else {
+            return Ok(None);
+        };
+        let Ok(parent) = self.resolve_literally(parent) else { return Ok(None) };
+        match rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o755)) {
+            Ok(()) => {}
+            Err(Errno::EXIST) => return Ok(None),
+            Err(error) => {
+                return Err(std::io::Error::from(error)).context(|| format!("make directory {path} in the rootfs"));
+            }
+        }
+        let made = openat2(parent.as_fd(), name, ResolveFlags::NO_SYMLINKS);
+        made.map(Some).map_err(std::io::Error::from).context(|| format!("open {path} in the rootfs"))
     }
 
     /// A handle of the directory on which procfs or sysfs will be mounted. It must be a directory itself: what is masked

@@ -12,6 +12,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 use rustix::thread::{CapabilitySet, CapabilitySets};
+use sys::batch::Batch;
 use sys::exec::Vector;
 
 use super::root::Root;
@@ -427,8 +428,10 @@ pub(crate) fn keep_descriptors(keep: u32) {
 
 /// Writes `0`, meaning the caller, into each file: entering the cgroups.
 pub(crate) fn enter_cgroups(files: Vec<File>) -> Result<()> {
+    let mut done = Batch::default();
     for file in files {
         rustix::io::write(file.as_fd() as BorrowedFd<'_>, b"0").map_err(io).context(|| "enter the cgroup")?;
+        done.add(file);
     }
     Ok(())
 }
