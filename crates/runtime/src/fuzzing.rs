@@ -24,3 +24,10 @@ pub fn config(text: &[u8]) {
         Err(error) => assert!(!error.to_string().is_empty()),
     }
 }
+
+/// A stored filter program (the kernel's `struct sock_filter`, little-endian) as what it says of a call: architecture,
+/// number, arguments.
+pub fn verdicts(program: &[u8]) -> impl Fn(u32, u32, [u64; 6]) -> u32 {
+    let program = crate::seccomp::instructions(program);
+    move |arch, number, args| crate::seccomp::fuzzing::run(&program, arch, number, args)
+}

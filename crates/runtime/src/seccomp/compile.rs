@@ -117,11 +117,15 @@ impl RuleSet {
         if let Some(number) = number {
             self.put(number, action, alternatives)?;
         }
-        // Through the multiplexer the arguments are behind a pointer, where no filter can look: the rule holds for the
-        // sub-function as a whole, as libseccomp has it, or old 32-bit programs could not open a socket.
+        // Through the multiplexer the arguments are behind a pointer, where no filter can look. libseccomp puts the
+        // sub-function in the place of the first argument's condition and leaves the others as they are; without the
+        // same, old 32-bit programs could not open a socket where runc lets them, or could where it does not.
         if let Some((number, function)) = multiplexed {
             let chosen = Comparison { index: 0, op: Op::Equal, value: function, mask: u64::MAX };
-            self.put(number, action, &[vec![chosen]])?;
+            for leaf in alternatives {
+                let others = leaf.iter().filter(|c| c.index != 0).cloned();
+                self.put(number, action, &[std::iter::once(chosen.clone()).chain(others).collect()])?;
+            }
         }
         Ok(())
     }

@@ -158,7 +158,7 @@ impl<'a> Naive<'a> {
                 return rule.action;
             }
             let holds = direct && any_or_all(arch, rule.args, args)
-                || inner.is_some_and(|(_, function)| args[0] as u32 == function as u32);
+                || inner.is_some_and(|(_, function)| sub_function(rule.args, function, args));
             if holds && found.is_none() {
                 // An unconditional rule may still come.
                 found = Some(rule.action);
@@ -212,6 +212,19 @@ impl<'a> Naive<'a> {
     }
 }
 
+/// Conditions of one rule on a multiplexer of 32-bit x86: its first argument is the sub-function.
+fn sub_function(conditions: &[SyscallArg], function: u64, args: [u64; 6]) -> bool {
+    let rest: Vec<SyscallArg> = conditions.iter().filter(|c| c.index != 0).cloned().collect();
+    let twice = (0..6).any(|i| conditions.iter().filter(|c| c.index == i).count() > 1);
+    args[0] as u32 == function as u32
+        && if twice {
+            // Each condition was a rule of its own, those on the first argument without any condition left.
+            rest.len() < conditions.len() || rest.iter().any(|c| any_or_all(Arch::X86, std::slice::from_ref(c), args))
+        } else {
+            any_or_all(Arch::X86, &rest, args)
+        }
+}
+
 /// Conditions of one rule: all must hold, or any when one argument is named twice.
 fn any_or_all(arch: Arch, conditions: &[SyscallArg], args: [u64; 6]) -> bool {
     let width = if matches!(arch, Arch::X86 | Arch::X32 | Arch::Arm) { u64::from(u32::MAX) } else { u64::MAX };
@@ -258,7 +271,7 @@ impl Bytes<'_> {
     fn errno(&mut self) -> Option<u32> {
         match self.next() {
             0..160 => None,
-            byte => Some(u32::from(byte) * 401 % 70_000),
+            byte => Some(u32::from(byte) * 401 % 4200),
         }
     }
 

@@ -173,16 +173,10 @@ impl Filter {
                 metadata: metadata.map(|m| String::from_utf8(m.to_vec())).transpose().ok()?,
             }),
         };
-        let (chunks, []) = rest.as_chunks::<8>() else { return None };
-        let program = chunks
-            .iter()
-            .map(|&[a, b, jump_true, jump_false, w, x, y, z]| Instruction {
-                code: u16::from_le_bytes([a, b]),
-                jump_true,
-                jump_false,
-                k: u32::from_le_bytes([w, x, y, z]),
-            })
-            .collect();
+        if !rest.len().is_multiple_of(8) {
+            return None;
+        }
+        let program = instructions(rest);
         Some(Self { flags: u64::from_le_bytes(*flags), program, listener })
     }
 
@@ -196,6 +190,18 @@ impl Filter {
             None => Ok(()),
         }
     }
+}
+
+/// Instructions from their stored form.
+pub(crate) fn instructions(bytes: &[u8]) -> Vec<Instruction> {
+    let (chunks, _) = bytes.as_chunks::<8>();
+    let one = |&[a, b, jump_true, jump_false, w, x, y, z]: &[u8; 8]| Instruction {
+        code: u16::from_le_bytes([a, b]),
+        jump_true,
+        jump_false,
+        k: u32::from_le_bytes([w, x, y, z]),
+    };
+    chunks.iter().map(one).collect()
 }
 
 /// The flags for `seccomp(2)`. As with runc, a policy that does not speak of flags leaves the speculative store bypass

@@ -133,9 +133,11 @@ pub(super) fn action(name: &str, data: Option<u32>) -> Result<u32> {
             names(&ACTIONS)
         )));
     };
+    // More than the kernel's largest error number would silently be that one.
+    let most = if *base == ERRNO { 4095 } else { 0xffff };
     match (*base, data) {
-        (ERRNO | TRACE, Some(data)) if data > 0xffff => {
-            Err(Error::invalid(format!("errnoRet: {data} is more than 65535")))
+        (ERRNO | TRACE, Some(data)) if data > most => {
+            Err(Error::invalid(format!("errnoRet: {data} is more than {most}")))
         }
         (ERRNO | TRACE, data) => Ok(base | data.unwrap_or(EPERM)),
         (_, Some(_)) => Err(Error::invalid(format!(

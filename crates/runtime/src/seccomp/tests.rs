@@ -130,7 +130,11 @@ fn bad_policies_are_refused_by_name() {
     };
     bad(&|s| s.default_action = "SCMP_ACT_FOO".into(), "defaultAction: string SCMP_ACT_FOO is not a valid action");
     bad(&|s| s.default_action = String::new(), "defaultAction: ");
-    bad(&|s| s.default_errno_ret = Some(65536), "defaultAction: errnoRet: 65536 is more than 65535");
+    bad(&|s| s.default_errno_ret = Some(4096), "defaultAction: errnoRet: 4096 is more than 4095");
+    let trace = |s: &mut Seccomp| {
+        (s.syscalls[0].action, s.syscalls[0].errno_ret) = ("SCMP_ACT_TRACE".into(), Some(65536));
+    };
+    bad(&trace, "syscalls[0]: errnoRet: 65536 is more than 65535");
     bad(&|s| s.syscalls[0].args[0].index = 6, "syscalls[0]: args[0]: index: 6 is more than 5");
     bad(
         &|s| s.syscalls[0].args[0].op = "SCMP_CMP_XX".into(),
