@@ -285,6 +285,39 @@ fn files_are_bound_on_targets_that_are_made() {
 }
 
 #[test]
+fn links_are_bound_covered_or_copied_where_crun_does_it() {
+    let Some(mut b) = bench() else { return };
+    let source = directory(&b, "source");
+    std::fs::write(source.join("f"), "content").expect("write");
+    symlink("/etc/passwd", source.join("l")).expect("link");
+    std::fs::write(b.rootfs().join("target"), "").expect("write");
+    symlink("/target", b.rootfs().join("covered")).expect("link");
+    writable(&mut b);
+    b.spec.mounts.push(mount("/covered", "bind", source.join("l"), &["bind", "src-nofollow", "dest-nofollow"]));
+    b.spec.mounts.push(mount("/made/link", "bind", source.join("l"), &["bind", "copy-symlink"]));
+    b.spec.mounts.push(mount("/made/file", "bind", source.join("f"), &["bind", "copy-symlink"]));
+    let script = "readlink /covered; readlink /made/link; cat /made/file; wc -c < /target";
+    assert_eq!(b.output(script), "/etc/passwd\n/etc/passwd\ncontent0\n");
+    assert_eq!(b.output(script), "/etc/passwd\n/etc/passwd\ncontent0\n", "the link that is there is the same");
+    std::fs::remove_file(b.rootfs().join("made/link")).expect("remove");
+    symlink("elsewhere", b.rootfs().join("made/link")).expect("link");
+    b.script("true");
+    assert!(b.failure().contains("something else is there already"));
+    let original = b.spec.mounts[..b.spec.mounts.len() - 3].to_vec();
+    for (destination, kind, options, words) in [
+        ("/none", "bind", &["bind", "dest-nofollow"][..], "open /none in the rootfs"),
+        ("/proc/cpuinfo", "bind", &["bind", "dest-nofollow"][..], "override of the mount destination"),
+        ("/tmp", "bind", &["bind", "copy-symlink", "src-nofollow"][..], "excludes"),
+        ("/tmp", "tmpfs", &["copy-symlink"][..], "are for new bind mounts"),
+    ] {
+        b.spec.mounts.clone_from(&original);
+        b.spec.mounts.push(mount(destination, kind, source.join("f"), options));
+        let error = b.failure();
+        assert!(error.contains(words), "{words}: {error}");
+    }
+}
+
+#[test]
 fn propagation_of_each_mount() {
     let Some(mut b) = bench() else { return };
     own_mounts();

@@ -306,7 +306,7 @@ fn name_mounts(message: &mut Message, plan: &InitPlan, location: &Location) -> R
                     }
                 }
             }
-            MountKind::Filesystem { .. } | MountKind::Remount { .. } => {}
+            MountKind::Filesystem { .. } | MountKind::Remount { .. } | MountKind::Link { .. } => {}
         }
     }
     if !plan.masked_paths.is_empty() {

@@ -42,7 +42,7 @@ pub(crate) fn prepare(plan: &InitPlan, place: &Path) -> Result<()> {
     for mount in plan.mounts.iter().filter(|m| !comes_back(&m.destination)) {
         let result = match &mount.kind {
             // Its mount point is in sysfs.
-            MountKind::Cgroup { .. } | MountKind::Remount { .. } => continue,
+            MountKind::Cgroup { .. } | MountKind::Remount { .. } | MountKind::Link { .. } => continue,
             MountKind::Filesystem { .. } => root.target(&mount.destination, || Ok(true)).map(drop),
             // Mounted for the sake of mount points in it.
             MountKind::Bind { source, .. } => clone_tree(CWD, source, true).and_then(|tree| {

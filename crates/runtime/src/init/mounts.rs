@@ -79,6 +79,7 @@ pub(crate) fn make(mount: &PlannedMount, source: Option<Source>, around: &Surrou
     let result = match (&mount.kind, source) {
         (MountKind::Bind { flags, .. }, Some(source)) => bind(mount, *flags, &source, around.root).map(|()| None),
         (MountKind::Bind { .. }, None) => Err(Error::internal("its source was not opened")),
+        (MountKind::Link { target }, _) => link(mount, target, around.root).map(|()| None),
         (MountKind::Remount { flags }, _) => remount(mount, *flags, around.root).map(|()| None),
         (MountKind::Filesystem { kind, source, flags, data, copy_up }, _) => {
             filesystem(mount, &Filesystem { kind, source, flags: *flags, data, copy_up: *copy_up }, around)
@@ -89,6 +90,7 @@ pub(crate) fn make(mount: &PlannedMount, source: Option<Source>, around: &Surrou
         let source = match &mount.kind {
             MountKind::Bind { source, .. } | MountKind::Filesystem { source, .. } => source.to_string_lossy(),
             MountKind::Cgroup { .. } => "cgroup".into(),
+            MountKind::Link { target } => target.to_string_lossy(),
             MountKind::Remount { .. } => "".into(),
         };
         format!("error mounting {source:?} to rootfs at {:?}", mount.destination)
@@ -107,7 +109,11 @@ fn bind(mount: &PlannedMount, flags: FlagWords, source: &Source, root: &Root) ->
         // An image's volume must not take the place of the real thing (CVE-2019-16884).
         return Err(Error::permission_denied("\"/proc\" cannot be mounted because it is not of type proc"));
     }
-    let target = root.target(&mount.destination, || is_directory(tree))?;
+    let target = if mount.links.destination {
+        root.unfollowed_target(&mount.destination)?
+    } else {
+        root.target(&mount.destination, || is_directory(tree))?
+    };
     // Without any word about flags the mount keeps those of its source.
     let named = flags != FlagWords::default();
     // Before Linux 5.12 flags can only be set by a remount, once the mount has a place.
@@ -124,6 +130,18 @@ fn bind(mount: &PlannedMount, flags: FlagWords, source: &Source, root: &Root) ->
         set(placed.as_fd(), true)?;
     }
     propagate(tree, &mount.propagation)
+}
+
+/// Makes a symbolic link; one that leads to the same is as good.
+fn link(mount: &PlannedMount, target: &CStr, root: &Root) -> Result<()> {
+    let (parent, name) = root.parent(&mount.destination)?;
+    match rustix::fs::symlinkat(target, &parent, name) {
+        Err(Errno::EXIST) => match rustix::fs::readlinkat(&parent, name, Vec::new()) {
+            Ok(present) if present.as_c_str() == target => Ok(()),
+            _ => Err(Error::already_exists("something else is there already")),
+        },
+        result => Ok(result.map_err(std::io::Error::from)?),
+    }
 }
 
 /// Changes the flags of what is mounted at the destination.

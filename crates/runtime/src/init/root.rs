@@ -176,6 +176,21 @@ impl Root {
         }
     }
 
+    /// A handle of a mount's destination that must exist and may be a symbolic link, which is not followed. Nowhere in
+    /// the kernel's own filesystems: their links are not an image's.
+    pub(crate) fn unfollowed_target(&self, path: &str) -> Result<OwnedFd> {
+        const KERNELS: [i64; 3] = [0x9fa0, 0x6265_6572, 0x1cd1]; // procfs, sysfs, devpts
+        let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let io = |e: Errno| Error::from(std::io::Error::from(e)).prefixed(format!("open {path} in the rootfs"));
+        let parent = self.resolve(if parent.is_empty() { "/" } else { parent }).map_err(io)?;
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let target = rustix::fs::openat(&parent, name, flags, Mode::empty()).map_err(io)?;
+        if KERNELS.contains(&rustix::fs::fstatfs(&target).map_err(io)?.f_type) {
+            return Err(Error::permission_denied(format!("override of the mount destination {path:?} is not allowed")));
+        }
+        Ok(target)
+    }
+
     /// Makes a directory and its parents. Returns a handle of it.
     pub(crate) fn make_directories(&self, path: &str, mode: u32) -> Result<OwnedFd> {
         let mut links = 0;

@@ -10,6 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use oci::{Context, Error, Result};
 use rustix::fs::CWD;
 use rustix::io::Errno;
+use rustix::mount::{OpenTreeFlags, open_tree};
 use sys::mount_attr::{self, BorrowedFdKey, MountAttr, mount_setattr};
 
 use super::mount_flags::{detach_propagation, unknown_call};
@@ -94,8 +95,17 @@ fn detach(tree: BorrowedFd<'_>) -> Result<bool> {
     }
 }
 
+fn clone(mount: &PlannedMount, source: &std::ffi::CStr, recursive: bool) -> Result<OwnedFd> {
+    if !mount.links.source {
+        return clone_tree(CWD, source, recursive);
+    }
+    // A link has nothing below it.
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
+    Ok(open_tree(CWD, source, flags).map_err(std::io::Error::from)?)
+}
+
 fn clone_source(mount: &PlannedMount, source: &std::ffi::CStr, recursive: bool) -> Result<OwnedFd> {
-    clone_tree(CWD, source, recursive)
+    clone(mount, source, recursive)
         .context(|| format!("error mounting {:?} to rootfs at {:?}", source.to_string_lossy(), mount.destination))
 }
 
@@ -116,7 +126,7 @@ pub(crate) fn open(plan: &InitPlan, handed: Vec<Option<OwnedFd>>) -> Result<Vec<
         // that cannot be had, the one made with the host's rights is taken.
         if user
             && mount.id_map.is_none()
-            && let Ok(tree) = clone_tree(CWD, source, *recursive)
+            && let Ok(tree) = clone(mount, source, *recursive)
         {
             return Ok(Some(Source { tree, foreign: false }));
         }

@@ -8,6 +8,7 @@
 pub(crate) mod devices;
 pub(crate) mod execution;
 pub(crate) mod list;
+mod mount_options;
 pub(crate) mod mounts;
 pub(crate) mod namespaces;
 pub(crate) mod net_devices;
