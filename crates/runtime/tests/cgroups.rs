@@ -9,8 +9,8 @@ use std::process::Stdio;
 
 use common::{Bench, bench};
 use oci::runtime::{
-    BlockIo, CpuLimits, DeviceRule, HugepageLimit, IdMapping, MemoryLimits, Mount, Namespace, NetworkLimits, PidsLimit,
-    RdmaLimit, Resources, ThrottleDevice,
+    BlockIo, CpuLimits, DeviceRule, HugepageLimit, IdMapping, InterfacePriority, MemoryLimits, Mount, Namespace,
+    NetworkLimits, PidsLimit, RdmaLimit, Resources, ThrottleDevice,
 };
 
 /// A control file of the container: by its v1 controller, v1 and v2 names.
@@ -325,6 +325,55 @@ fn a_controller_that_is_missing_is_named() {
     }
     resources(&mut b).hugepage_limits = vec![HugepageLimit { page_size: "../2MB".into(), limit: 1 }];
     assert!(b.failure().contains("is not a page size"));
+}
+
+#[test]
+fn network_classes_and_priorities_are_in_their_files() {
+    let Some(mut b) = bench() else { return };
+    let own = fs::read_to_string("/proc/self/cgroup").expect("cgroup");
+    let has = |name: &str| own.lines().filter_map(|l| l.split(':').nth(1)).any(|c| c.split(',').any(|c| c == name));
+    if !has("net_cls") || !has("net_prio") {
+        println!("skipped: no net_cls and net_prio controllers on this machine");
+        return;
+    }
+    let priority = InterfacePriority { name: "lo".into(), priority: 4 };
+    resources(&mut b).network = Some(NetworkLimits { class_id: Some(0x10_0001), priorities: vec![priority] });
+    b.started("sleep 100");
+    let find = |name: &str| {
+        ["net_cls,net_prio", "net_cls", "net_prio"].map(|d| b.cgroup(d).join(name)).into_iter().find(|p| p.exists())
+    };
+    let read = |name: &str| fs::read_to_string(find(name).expect(name)).expect(name);
+    assert_eq!(read("net_cls.classid").trim(), 0x10_0001.to_string());
+    assert!(read("net_prio.ifpriomap").lines().any(|line| line == "lo 4"));
+}
+
+#[test]
+fn huge_pages_are_limited() {
+    let Some(mut b) = bench() else { return };
+    let have = if b.v2() { "/sys/fs/cgroup/cgroup.controllers" } else { "/proc/self/cgroup" };
+    if !fs::read_to_string(have).expect("controllers").contains("hugetlb") {
+        println!("skipped: no hugetlb controller on this machine");
+        return;
+    }
+    if !Path::new("/sys/kernel/mm/hugepages/hugepages-2048kB").exists() {
+        println!("skipped: no pages of 2 MB on this machine");
+        return;
+    }
+    resources(&mut b).hugepage_limits = vec![HugepageLimit { page_size: "2MB".into(), limit: 4 << 20 }];
+    b.started("sleep 100");
+    for kind in ["", ".rsvd"] {
+        let (v1, v2) = (format!("hugetlb.2MB{kind}.limit_in_bytes"), format!("hugetlb.2MB{kind}.max"));
+        if kind.is_empty() || has(&b, "hugetlb", &v1, &v2) {
+            assert_eq!(file(&b, "hugetlb", &v1, &v2), (4 << 20).to_string());
+        }
+    }
+    let told: serde_json::Value = serde_json::from_str(&b.ok(&["events", "--stats", &b.id])).expect("JSON");
+    assert_eq!(told["data"]["hugetlb"]["2MB"], serde_json::json!({"failcnt": 0}));
+    assert!(update(&b, r#"{"hugepageLimits":[{"pageSize":"2MB","limit":2097152}]}"#).status.success());
+    assert_eq!(file(&b, "hugetlb", "hugetlb.2MB.limit_in_bytes", "hugetlb.2MB.max"), (2 << 20).to_string());
+    b.ok(&["delete", "--force", &b.id]);
+    resources(&mut b).hugepage_limits[0].page_size = "3MB".into();
+    assert!(b.script("true").failure().contains("hugetlb.3MB"));
 }
 
 #[test]

@@ -234,10 +234,8 @@ fn cgroups_are_done_without_where_nothing_is_asked_of_them() {
     let error = u.failure();
     assert!(error.contains("unable to apply cgroup configuration") && error.contains("permission denied"), "{error}");
     u.bench.spec = original;
-    u.bench.linux().resources = Some(Resources {
-        pids: Some(oci::runtime::PidsLimit { limit: Some(20), ..Default::default() }),
-        ..Default::default()
-    });
+    u.bench.linux().resources =
+        Some(Resources { pids: Some(oci::runtime::PidsLimit { limit: Some(20) }), ..Default::default() });
     let error = u.failure();
     let words = "rootless needs no limits + no cgrouppath when no permission is granted for cgroups";
     assert!(error.contains(words), "{error}");
@@ -494,7 +492,7 @@ fn delegated_cgroups_are_used() {
     fs::create_dir(&session).expect("mkdir");
     give(&session);
     u.bench.linux().resources = Some(Resources {
-        pids: Some(oci::runtime::PidsLimit { limit: Some(20), ..Default::default() }),
+        pids: Some(oci::runtime::PidsLimit { limit: Some(20) }),
         memory: Some(oci::runtime::MemoryLimits { limit: Some(64 << 20), ..Default::default() }),
         ..Default::default()
     });
