@@ -231,8 +231,11 @@ fn build(
     let owner = cgroups::owner(&linux, &spec.mounts, spec.process.as_ref().map_or(0, |p| p.user.uid));
     // First the record, then what it speaks of: a later command can clean up whatever this one leaves when it is killed.
     let mut record = new_record(&request, &mut spec, &plan);
-    record.unit = systemd.as_ref().map(|s| s.unit.clone());
-    if systemd.is_none() {
+    if let Some(systemd) = &systemd {
+        // Before the record names the unit: whoever deletes this container stops it.
+        location.check_unused()?;
+        record.unit = Some(systemd.unit.clone());
+    } else {
         let placed = linux.cgroups_path.as_deref().is_some_and(|p| !p.is_empty());
         container.note_cgroup(&location)?;
         let made = location.create_or_do_without(&resources, placed)?;

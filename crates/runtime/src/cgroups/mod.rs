@@ -132,6 +132,15 @@ impl Location {
         }
     }
 
+    /// Refuses a cgroup that is somebody's already.
+    pub(crate) fn check_unused(&self) -> Result<()> {
+        match self {
+            Self::None => Ok(()),
+            Self::V1 { paths } => paths.iter().try_for_each(|(_, path)| check_fresh(path, "freezer.state", "FROZEN")),
+            Self::V2 { path } => check_fresh(path, "cgroup.freeze", "1"),
+        }
+    }
+
     /// Sets the limits of a cgroup that systemd has made and put a process into.
     fn fill(&self, pid: i32, resources: &Resources) -> Result<Made> {
         let mut made = Made::new();
