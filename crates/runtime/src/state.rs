@@ -132,7 +132,7 @@ fn io(error: rustix::io::Errno) -> Error {
 
 /// Locks a container's directory; bounded.
 fn lock(directory: &Path) -> Result<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let fd = rustix::fs::open(directory, flags, Mode::empty()).map_err(io)?;
     let end = Instant::now() + LOCK_TIMEOUT;
     let mut pause = Duration::from_millis(1);

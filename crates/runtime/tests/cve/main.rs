@@ -6,6 +6,7 @@ mod common;
 mod attacker;
 mod descriptors;
 mod images;
+mod paths;
 mod races;
 mod reach;
 mod rights;

@@ -81,6 +81,10 @@ fn containers_in_the_making_show_nothing_of_the_host() {
     // The moment between create and start lasts as long as the caller likes.
     second.script("exec sleep 100");
     assert!(second.create().status.success());
+    // Another container's root, with the same rights, may not even look at its handles: it is not dumpable.
+    let script = "for p in /proc/[0-9]*; do grep -q 'cr[e]ate' $p/cmdline || continue; \
+                  for f in cwd root exe fd/0; do readlink $p/$f || echo denied; done; done";
+    assert_eq!(first.ok(&["exec", &first.id, "sh", "-c", script]), "denied\n".repeat(4));
     first.until("the attack", || output(&first).contains("seen"));
     std::thread::sleep(std::time::Duration::from_millis(300));
     let out = output(&first);
