@@ -59,7 +59,11 @@ pub(crate) fn run(kind: &str, hooks: &[Hook], state: &State, place: Place<'_>) -
     }
     let text = state_text(state)?;
     for (index, hook) in hooks.iter().enumerate() {
-        one(hook, &text, &state.bundle, place).context(|| format!("error running {kind} hook #{index}"))?;
+        let failed =
+            one(hook, &text, &state.bundle, place).context(|| format!("error running {kind} hook #{index}"))?;
+        if let Some(failed) = failed {
+            return Err(Error::internal(format!("error running {kind} hook #{index}: {failed}")));
+        }
     }
     Ok(())
 }
@@ -74,8 +78,17 @@ pub(crate) fn run_poststop(hooks: &[Hook], state: &State) {
         Err(error) => return crate::log::warn(format_args!("{error}")),
     };
     for (index, hook) in hooks.iter().enumerate() {
-        if let Err(error) = one(hook, &text, &state.bundle, Place::Host) {
-            crate::log::warn(format_args!("error running {POSTSTOP} hook #{index}: {error}"));
+        let what = format_args!("error running {POSTSTOP} hook #{index}");
+        match one(hook, &text, &state.bundle, Place::Host) {
+            Ok(None) => {}
+            // In crun's words and in runc's.
+            Ok(Some(failed)) => match failed.status.code() {
+                Some(code) => {
+                    crate::log::warn(format_args!("{POSTSTOP} hook failed with exit code {code}: {what}: {failed}"));
+                }
+                None => crate::log::warn(format_args!("{what}: {failed}")),
+            },
+            Err(error) => crate::log::warn(format_args!("{what}: {error}")),
         }
     }
 }
@@ -110,7 +123,22 @@ fn state_text(state: &State) -> Result<Vec<u8>> {
     serde_json::to_vec(&text).map_err(|e| Error::internal(e.to_string()))
 }
 
-fn one(hook: &Hook, state: &[u8], bundle: &Path, place: Place<'_>) -> Result<()> {
+/// A hook that came to its end with another status than 0.
+struct Failed {
+    status: ExitStatus,
+    stdout: Vec<u8>,
+    stderr: Vec<u8>,
+}
+
+impl std::fmt::Display for Failed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (stdout, stderr) = (String::from_utf8_lossy(&self.stdout), String::from_utf8_lossy(&self.stderr));
+        write!(f, "error running hook: {}, stdout: {stdout}, stderr: {stderr}", end_text(self.status))
+    }
+}
+
+/// Calls one hook; what it says when it fails.
+fn one(hook: &Hook, state: &[u8], bundle: &Path, place: Place<'_>) -> Result<Option<Failed>> {
     // What the caller or this program has open is not a hook's.
     crate::init::transform::seal_descriptors(0)?;
     let mut command = Command::new(&hook.path);
@@ -144,15 +172,7 @@ fn one(hook: &Hook, state: &[u8], bundle: &Path, place: Place<'_>) -> Result<()>
     }
     let status = child.wait().context(|| "wait for it")?;
     let (stdout, stderr) = finished?;
-    if status.success() {
-        return Ok(());
-    }
-    Err(Error::internal(format!(
-        "error running hook: {}, stdout: {}, stderr: {}",
-        end_text(status),
-        String::from_utf8_lossy(&stdout),
-        String::from_utf8_lossy(&stderr)
-    )))
+    Ok((!status.success()).then_some(Failed { status, stdout, stderr }))
 }
 
 /// How a process ended, in the words that callers of runc know.

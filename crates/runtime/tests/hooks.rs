@@ -208,6 +208,7 @@ fn hooks_after_the_end_cannot_stop_it() {
     assert_eq!(output.status.code(), Some(7));
     let log = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(log.contains("level=warning") && log.contains("error running poststop hook #0:"), "{log}");
+    assert!(log.contains("poststop hook failed with exit code 3"), "{log}");
     assert_eq!(noted(&b), "second\n");
     b.assert_nothing_left();
     b.started("exec sleep 100");
