@@ -6,13 +6,15 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use crate::notify::Proxy;
+use oci::runtime::{ConsoleSize, Process};
 use oci::{Context, Error, Result};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, read, write};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use rustix::process::{WaitOptions, wait as wait_for_any};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize};
+
+use crate::notify::Proxy;
 
 const SIGURG: i32 = 23;
 const SIGCHLD: i32 = 17;
@@ -22,6 +24,14 @@ const SIGWINCH: i32 = 28;
 #[derive(Debug)]
 pub(crate) struct Terminal {
     ours: UnixStream,
+}
+
+/// Lets a process begin with the size of the caller's terminal, if it has one: set later, it could be too late for the
+/// program's first look.
+pub(crate) fn take_size(process: &mut Process) {
+    if let Ok(size) = tcgetwinsize(std::io::stdin()) {
+        process.console_size = Some(ConsoleSize { height: size.ws_row.into(), width: size.ws_col.into() });
+    }
 }
 
 /// A socket for the process's half, and the terminal to be served.

@@ -74,10 +74,11 @@ fn exec(global: &Global, args: &Args) -> Result<i32> {
         Status::Creating => return Err(Error::conflict("cannot exec in a container that is being created")),
         Status::Stopped => return Err(Error::conflict("cannot exec in a stopped container")),
     }
-    let process = process(args, &container.record()?.process, command)?;
+    let mut process = process(args, &container.record()?.process, command)?;
     let detached = args.on("detach");
     let (console, terminal) = match cli::console_socket(args, process.terminal, detached)? {
         None if process.terminal => {
+            foreground::take_size(&mut process);
             let (theirs, ours) = foreground::terminal()?;
             (Some(theirs), Some(ours))
         }
@@ -282,6 +283,7 @@ fn add(
             if in_between { join::run_in_between(plan) } else { join::run(plan) }
         }
         Forked::Parent { pid, pidfd } => {
+            log::debug(format_args!("nsexec container setup: cloned process {pid}"));
             let listener = plan.seccomp.as_ref().and_then(|f| f.listener.clone());
             drop(plan);
             let deliver = |number, process: &(i32, OwnedFd)| {

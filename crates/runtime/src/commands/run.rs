@@ -43,11 +43,12 @@ fn run(global: &Global, args: &Args) -> Result<i32, Failure> {
 
 fn attempt(global: &Global, args: &Args) -> Result<i32> {
     let detached = args.on("detach");
-    let (mut request, spec) = request(global, args, "run")?;
+    let (mut request, mut spec) = request(global, args, "run")?;
     let with_terminal = spec.process.as_ref().is_some_and(|p| p.terminal);
     request.console = cli::console_socket(args, with_terminal, detached)?;
     let mut terminal = None;
-    if with_terminal && !detached {
+    if let Some(process) = spec.process.as_mut().filter(|p| p.terminal && !detached) {
+        foreground::take_size(process);
         let (theirs, ours) = foreground::terminal()?;
         request.console = Some(theirs);
         terminal = Some(ours);
