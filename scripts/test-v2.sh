@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs the tests of sampan-runtime on a machine with cgroup v2. Arguments are libtest's, and go to each test program:
 #
-#   scripts/test-v2.sh                          all of them, but for the fuzzer and the long comparison with runc
+#   scripts/test-v2.sh                          all of them, but for the fuzzer, races and the long comparison with runc
 #   scripts/test-v2.sh limits_are_set           those with this in their names
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -10,9 +10,10 @@ list=$(cargo test --quiet --locked -p sampan-runtime --no-run --message-format=j
   jq -r 'select(.reason == "compiler-artifact" and .profile.test and .executable != null) | .executable')
 mapfile -t programs <<< "$list"
 if [ $# = 0 ]; then
-  # Hundreds of containers each, hours on a slow processor; what they try is tried by the others in few.
+  # Hundreds of containers each, hours on one slow processor, and a race needs two.
   mapfile -t programs < <(printf '%s\n' "${programs[@]}" | grep -Ev '/(scenarios|fuzz)-[0-9a-f]+$')
-  echo "skipped: scenarios and fuzz; name one of their tests to run it"
+  set -- --skip races::
+  echo "skipped: scenarios, fuzz and races; name one of their tests to run it"
 fi
 # One thread: the machine has one processor, and a test's own waits are what is slow.
 # shellcheck disable=SC2016
