@@ -7,6 +7,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -380,6 +381,61 @@ fn a_container_in_a_user_namespace_has_a_listener() {
     b.linux().namespaces.push(Namespace { kind: "user".into(), path: None });
     assert!(b.output("mkdir /tmp/x 2>&1; true").contains("No medium found"));
     assert_eq!(agent.message()["state"]["status"], "creating");
+}
+
+/// The runtime of an ordinary user may not reach into the processes that it makes, so they send the descriptor.
+#[test]
+fn a_users_container_has_a_listener() {
+    const USER: u32 = 21_236;
+    if std::fs::read_to_string("/proc/sys/user/max_user_namespaces").is_ok_and(|n| n.trim() == "0") {
+        println!("skipped: user namespaces are switched off");
+        return;
+    }
+    let Some((b, agent)) = notified(&MKDIR, no_medium) else { return };
+    let seccomp = b.spec.linux.as_ref().expect("linux").seccomp.clone();
+    let top = b.directory.path();
+    std::fs::set_permissions(top, std::fs::Permissions::from_mode(0o755)).expect("chmod");
+    std::fs::set_permissions(&agent.path, std::fs::Permissions::from_mode(0o777)).expect("chmod");
+    std::fs::copy(common::RUNTIME, top.join("runtime")).expect("copy");
+    std::fs::create_dir(top.join("run")).expect("mkdir");
+    std::fs::remove_file(b.bundle().join("config.json")).expect("remove");
+    for path in [top.join("run"), b.bundle(), b.rootfs()] {
+        std::os::unix::fs::chown(path, Some(USER), Some(USER)).expect("chown");
+    }
+    let call = |args: &[&str]| {
+        let mut command = Command::new(top.join("runtime"));
+        command.env_clear().env("PATH", "/usr/bin:/bin").env("XDG_RUNTIME_DIR", top.join("run")).args(args);
+        command.current_dir(b.bundle()).stdin(std::process::Stdio::null()).uid(USER).gid(USER);
+        command.output().expect("runtime")
+    };
+    assert!(call(&["spec", "--rootless"]).status.success());
+    let config = b.bundle().join("config.json");
+    let mut spec: oci::runtime::Spec =
+        serde_json::from_slice(&std::fs::read(&config).expect("config.json")).expect("config.json");
+    spec.linux.as_mut().expect("linux").seccomp = seccomp;
+    spec.root.as_mut().expect("root").readonly = false;
+    spec.process.as_mut().expect("process").terminal = false;
+    for nnp in [false, true] {
+        let process = spec.process.as_mut().expect("process");
+        process.no_new_privileges = nnp;
+        process.args = ["sh", "-c", "mkdir /tmp/x 2>/tmp/err; exec sleep 100"].map(String::from).into();
+        std::fs::write(&config, serde_json::to_vec(&spec).expect("JSON")).expect("config.json");
+        let started = {
+            let mut command = Command::new(top.join("runtime"));
+            command.env_clear().env("PATH", "/usr/bin:/bin").env("XDG_RUNTIME_DIR", top.join("run"));
+            command.args(["run", "--detach", &b.id]).current_dir(b.bundle()).uid(USER).gid(USER);
+            let out = std::fs::File::create(top.join("out")).expect("out");
+            command.stdin(std::process::Stdio::null()).stdout(out.try_clone().expect("clone")).stderr(out);
+            command.status().expect("run")
+        };
+        assert!(started.success(), "{:?}", std::fs::read_to_string(top.join("out")));
+        assert_eq!(agent.message()["state"]["status"], "creating");
+        let added = call(&["exec", &b.id, "sh", "-c", "mkdir /tmp/y 2>&1; true"]);
+        assert!(text(&added).contains("No medium found"), "{added:?}");
+        assert_eq!(agent.message()["state"]["status"], "running");
+        let deleted = call(&["delete", "--force", &b.id]);
+        assert!(deleted.status.success(), "{deleted:?}");
+    }
 }
 
 #[test]

@@ -2,9 +2,11 @@
 
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 
 use oci::runtime::{IdMapping, Linux, Namespace};
 use oci::{Context, Error, Result};
+use rustix::fs::OFlags;
 
 /// Name in the specification, `CLONE_NEW*` bit, file in `/proc/<pid>/ns`.
 ///
@@ -72,7 +74,10 @@ impl Namespaces {
                     )));
                 }
                 Some(path) => {
-                    let file = File::open(path).context(|| format!("open {name} namespace {}", path.display()))?;
+                    // A pipe under that name must not be waited for, nor a terminal taken.
+                    let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
+                    let file = File::options().read(true).custom_flags(flags.bits() as i32).open(path);
+                    let file = file.context(|| format!("open {name} namespace {}", path.display()))?;
                     match sys::process::namespace_kind(file.as_fd()) {
                         Ok(found) if found == *bit => {}
                         Ok(found) => {
@@ -220,5 +225,23 @@ impl Namespaces {
     /// The bits of all of them.
     pub(crate) fn all(&self) -> u64 {
         self.join.iter().fold(self.create | self.joined, |bits, j| bits | j.bit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use oci::runtime::Namespace;
+
+    use super::*;
+
+    #[test]
+    fn a_pipe_is_no_namespace_and_not_waited_for() {
+        let directory = tempfile::tempdir().expect("tempdir");
+        let path = directory.path().join("pipe");
+        let mode = rustix::fs::Mode::from_raw_mode(0o600);
+        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, mode, 0).expect("mkfifo");
+        let namespaces = vec![Namespace { kind: "network".into(), path: Some(path) }];
+        let error = Namespaces::from_spec(&Linux { namespaces, ..Default::default() }).expect_err("refused");
+        assert!(error.to_string().contains("is no namespace"), "{error}");
     }
 }
