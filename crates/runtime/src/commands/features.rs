@@ -22,7 +22,7 @@ pub(super) static COMMAND: Command = Command {
 };
 
 /// Annotations of `config.json` that make this runtime do something else; one that ends with a dot is a prefix.
-const UNSAFE_ANNOTATIONS: [&str; 1] = [crate::criu::CONFIG_ANNOTATION];
+const UNSAFE_ANNOTATIONS: [&str; 2] = ["org.systemd.property.", crate::criu::CONFIG_ANNOTATION];
 
 fn run(_: &Global, _: &Args) -> Result<i32, Failure> {
     let text = serde_json::to_string_pretty(&features()).map_err(|e| Error::internal(e.to_string()))?;
