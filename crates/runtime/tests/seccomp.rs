@@ -1,6 +1,8 @@
 //! Filters on real containers: what the kernel does about filtered calls, and what listeners are told.
 
 mod common;
+#[path = "common/filters.rs"]
+mod filters;
 
 use std::io::{IoSliceMut, Read};
 use std::mem::MaybeUninit;
@@ -15,30 +17,12 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use common::{Bench, bench, text};
-use oci::runtime::{Hook, Hooks, IdMapping, Mount, Namespace, Seccomp, SyscallArg, SyscallRule};
+use filters::{MKDIR, build, policy, rule};
+use oci::runtime::{Hook, Hooks, IdMapping, Mount, Namespace, SyscallArg, SyscallRule};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use serde_json::Value;
 use sys::seccomp::{Answer, receive, respond};
-
-fn rule(names: &[&str], action: &str) -> SyscallRule {
-    SyscallRule {
-        names: names.iter().map(|s| s.to_string()).collect(),
-        action: format!("SCMP_ACT_{action}"),
-        ..Default::default()
-    }
-}
-
-fn policy(default: &str, syscalls: Vec<SyscallRule>) -> Seccomp {
-    Seccomp {
-        default_action: format!("SCMP_ACT_{default}"),
-        architectures: ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32", "SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM"]
-            .map(String::from)
-            .into(),
-        syscalls,
-        ..Default::default()
-    }
-}
 
 /// A container with a filter, in which everybody may write to `/tmp`.
 fn filtered(syscalls: Vec<SyscallRule>) -> Option<Bench> {
@@ -48,8 +32,6 @@ fn filtered(syscalls: Vec<SyscallRule>) -> Option<Bench> {
     b.linux().seccomp = Some(policy("ALLOW", syscalls));
     Some(b)
 }
-
-const MKDIR: [&str; 2] = ["mkdir", "mkdirat"];
 
 #[test]
 fn errors_are_returned() {
@@ -548,19 +530,6 @@ fn runc_tells_the_same() {
     assert_eq!(all[0], all[1]);
 }
 
-/// Builds a C program of the tests; `None`, with the reason printed, where there is no compiler.
-fn build(b: &Bench, name: &str, source: &str, libraries: &[&str]) -> Option<PathBuf> {
-    let path = b.directory.path().join(name);
-    let file = path.with_extension("c");
-    std::fs::write(&file, source).expect("source");
-    match Command::new("cc").arg("-o").arg(&path).arg(&file).args(libraries).output() {
-        Ok(output) if output.status.success() => return Some(path),
-        Ok(output) => println!("skipped: cc: {}", String::from_utf8_lossy(&output.stderr)),
-        Err(error) => println!("skipped: cc: {error}"),
-    }
-    None
-}
-
 #[cfg(target_arch = "x86_64")]
 #[test]
 fn a_tracer_is_told() {
@@ -582,93 +551,4 @@ fn a_tracer_is_told() {
     assert_eq!((&said, told.as_str()), (b"tracing\n", "told 77\n"));
     let shown = std::fs::read_to_string(b.directory.path().join("out")).expect("out");
     assert!(shown.contains("No medium found"), "{shown}");
-}
-
-/// The filters that runc and this runtime really load for one policy give the same verdicts.
-#[cfg(target_arch = "x86_64")]
-#[test]
-fn runc_loads_the_same() {
-    let Some(runc) = ["/usr/sbin/runc", "/usr/bin/runc"].into_iter().find(|p| Path::new(p).exists()) else {
-        println!("skipped: runc is not installed");
-        return;
-    };
-    let Some(b) = bench() else { return };
-    let Some(oracle) = build(&b, "oracle", include_str!("../src/seccomp/oracle.c"), &["-l:libseccomp.so.2"]) else {
-        return;
-    };
-    let mut policies =
-        vec![policy("ALLOW", vec![rule(&MKDIR, "ERRNO")]), policy("LOG", vec![rule(&["socket", "mkdirat"], "ERRNO")])];
-    let path = Path::new("/usr/share/containers/seccomp.json");
-    match std::fs::read(path) {
-        // Podman's own conditions are unknown fields here, so the rules of all capabilities and machines come together.
-        Ok(text) => {
-            let mut podman: Seccomp = serde_json::from_slice(&text).expect("JSON");
-            let unknown = unknown_names(&oracle, &podman);
-            podman.syscalls.iter_mut().for_each(|r| r.names.retain(|n| !unknown.contains(n)));
-            podman.architectures = ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"].map(String::from).into();
-            for arches in [3, 2, 1] {
-                podman.architectures.truncate(arches);
-                policies.push(podman.clone());
-            }
-            // Where the last number is not that of a rule that allows.
-            podman.syscalls.push(rule(&["process_mrelease"], "TRAP"));
-            policies.push(podman);
-        }
-        Err(error) => println!("less compared: {}: {error}", path.display()),
-    }
-    for (number, policy) in policies.iter().enumerate() {
-        let mut programs = Vec::new();
-        for runtime in [common::RUNTIME, runc] {
-            let Some(mut b) = bench() else { return };
-            let mut policy = policy.clone();
-            policy.architectures.retain(|a| a.contains("X86") || a.contains("X32"));
-            b.linux().seccomp = Some(policy);
-            // Then the filter is on before the container is started.
-            b.process().no_new_privileges = false;
-            b.runtime = runtime.into();
-            b.script("true");
-            let created = b.create();
-            assert!(created.status.success(), "{runtime} {number}: {created:?}");
-            let file = b.directory.path().join("program");
-            let dumped = Command::new(&oracle).arg(&file).arg(b.pid().to_string()).status().expect("oracle");
-            if dumped.code() == Some(8) {
-                println!("skipped: this kernel does not show filters (CONFIG_CHECKPOINT_RESTORE)");
-                return;
-            }
-            assert!(dumped.success(), "{dumped}");
-            programs.push(std::fs::read(&file).expect("program"));
-        }
-        let lengths: Vec<usize> = programs.iter().map(|p| p.len() / 8).collect();
-        println!("policy {number}: {lengths:?} instructions");
-        let verdicts: Vec<_> = programs.iter().map(|p| runtime::fuzzing::verdicts(p)).collect();
-        let edges = [0x3fff_ffff, 0x4000_0000, 0x7fff_ffff, 0x8000_0000, 0xbfff_ffff, 0xc000_0000, u32::MAX];
-        for (audit, bit) in [(0xc000_003e, 0), (0x4000_0003, 0), (0xc000_003e, 0x4000_0000)] {
-            for nr in (0..1000).map(|nr| nr | bit).chain(edges) {
-                for first in [0, 1, 5, 8, 17, 40, 0x20000, 0x20008, 0x7e02_0000, 0xffff_ffff, 1 << 32, u64::MAX] {
-                    let args = [first, 0, 0, 0, 0, 0];
-                    let (ours, theirs) = (verdicts[0](audit, nr, args), verdicts[1](audit, nr, args));
-                    assert_eq!(ours, theirs, "policy {number}: {audit:#x} {nr:#x} {first:#x}");
-                }
-            }
-        }
-    }
-}
-
-/// Names that this machine's libseccomp does not know, for which runc has no number to compare with the last one.
-#[cfg(target_arch = "x86_64")]
-fn unknown_names(oracle: &Path, policy: &Seccomp) -> Vec<String> {
-    let mut child = Command::new(oracle)
-        .arg(oracle.with_extension("names"))
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::piped())
-        .spawn()
-        .expect("oracle");
-    let names = policy.syscalls.iter().flat_map(|r| &r.names);
-    let rules: String = names.map(|name| format!("rule 196608 {name} 0\n")).collect();
-    let mut stdin = child.stdin.take().expect("stdin");
-    std::io::Write::write_all(&mut stdin, format!("default 0\n{rules}").as_bytes()).expect("rules");
-    drop(stdin);
-    let output = child.wait_with_output().expect("oracle");
-    assert!(output.status.success(), "{output:?}");
-    text(&output).lines().map(str::to_owned).collect()
 }

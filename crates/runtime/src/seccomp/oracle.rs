@@ -1,6 +1,6 @@
 //! The compiler against libseccomp: the same verdict for every system call of x86-64, i386 and x32, with arguments at
 //! the edges of every condition. What runc puts in front of libseccomp's program (`ENOSYS` beyond the last number) is
-//! modelled here; `tests/seccomp.rs` compares with what runc really loads.
+//! modelled here; `tests/seccomp_programs.rs` compares with what runc really loads.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
