@@ -75,6 +75,8 @@ pub(super) struct Container {
     pub(super) kill_rest: bool,
     /// The kernel's notices of memory that ran out.
     pub(super) oom: Option<(OwnedFd, u64)>,
+    /// Image files that start restores, in place of the program.
+    pub(super) checkpoint: Option<PathBuf>,
     /// Kills for want of memory that were told of.
     pub(super) oom_kills: u64,
 }

@@ -11,8 +11,8 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use wire::task_events::{
-    Envelope, ForwardRequest, TaskCreate, TaskDelete, TaskExecAdded, TaskExecStarted, TaskExit, TaskIo, TaskOom,
-    TaskPaused, TaskResumed, TaskStart,
+    Envelope, ForwardRequest, TaskCheckpointed, TaskCreate, TaskDelete, TaskExecAdded, TaskExecStarted, TaskExit,
+    TaskIo, TaskOom, TaskPaused, TaskResumed, TaskStart,
 };
 use wire::ttrpc::{self, Request};
 use wire::well_known::Any;
@@ -152,6 +152,11 @@ impl Shim {
 
     pub(super) fn publish_oom(&mut self, id: &str) {
         self.publish("/tasks/oom", "containerd.events.TaskOOM", &TaskOom { container_id: id.into() });
+    }
+
+    pub(super) fn publish_checkpointed(&mut self, id: &str, path: &str) {
+        let event = TaskCheckpointed { container_id: id.into(), checkpoint: path.into() };
+        self.publish("/tasks/checkpointed", "containerd.events.TaskCheckpointed", &event);
     }
 
     pub(super) fn publish_paused(&mut self, id: &str, paused: bool) {

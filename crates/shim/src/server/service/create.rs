@@ -19,6 +19,14 @@ use wire::task::{CreateTaskRequest, CreateTaskResponse};
 pub(super) fn call(shim: &mut Shim, reply: Reply, request: CreateTaskRequest) {
     let id = request.id.clone();
     match prepare(shim, &request) {
+        // There is no process before start restores it.
+        Ok(_) if !request.checkpoint.is_empty() => {
+            if let Ok(process) = shim.process(&Key::new(&id, "")) {
+                process.status = Status::Created;
+            }
+            shim.publish_create(&id);
+            shim.answer(reply, Ok(CreateTaskResponse { pid: 0 }));
+        }
         Ok((command, runtime, log, console)) => {
             shim.run("create", runtime, command, log, move |shim, outcome| {
                 let made = outcome.and_then(|()| created(shim, &id, console.as_ref()));
@@ -77,8 +85,9 @@ fn prepare(shim: &mut Shim, request: &CreateTaskRequest) -> Result<Prepared> {
     if shim.containers.contains_key(&request.id) {
         return Err(Error::already_exists(format!("container {} exists already in this shim", request.id)));
     }
-    if !request.checkpoint.is_empty() {
-        return Err(Error::unsupported("create from a checkpoint"));
+    let checkpoint = (!request.checkpoint.is_empty()).then(|| PathBuf::from(&request.checkpoint));
+    if let Some(path) = checkpoint.as_ref().filter(|path| !path.is_absolute()) {
+        return Err(Error::invalid(format!("checkpoint path {}: must be absolute", path.display())));
     }
     let options = options(request)?;
     for (name, set) in [
@@ -108,7 +117,10 @@ fn prepare(shim: &mut Shim, request: &CreateTaskRequest) -> Result<Prepared> {
             rootfs::mount_all(&request.rootfs, &root)
         })
     };
-    let prepared = mounted.and_then(|()| command(&runtime, request, &bundle, &mut streams));
+    let prepared = mounted.and_then(|()| match &checkpoint {
+        None => command(&runtime, request, &bundle, &mut streams),
+        Some(_) => Ok((Command::new(&runtime.binary), PathBuf::new(), None)),
+    });
     match prepared {
         Ok((command, log, console)) => {
             let name = runtime.name();
@@ -133,6 +145,7 @@ fn prepare(shim: &mut Shim, request: &CreateTaskRequest) -> Result<Prepared> {
                 paused: false,
                 kill_rest,
                 oom: None,
+                checkpoint,
                 oom_kills: 0,
             };
             shim.containers.insert(request.id.clone(), container);
@@ -189,12 +202,20 @@ pub(super) fn read_pid(file: &Path) -> Result<u32> {
 fn created(shim: &mut Shim, id: &str, console: Option<&ConsoleSocket>) -> Result<u32> {
     let container = shim.container(id)?;
     let pid = read_pid(&container.bundle.join("init.pid"))?;
+    container.init.status = Status::Created;
+    begun(shim, id, pid, console)?;
+    shim.publish_create(id);
+    Ok(pid)
+}
+
+/// The container's first process exists: its terminal and its memory are watched.
+pub(super) fn begun(shim: &mut Shim, id: &str, pid: u32, console: Option<&ConsoleSocket>) -> Result<()> {
+    let container = shim.container(id)?;
     container.cgroups = Cgroups::of(pid);
     container.init.oom_kills_before = container.cgroups.oom_kills();
     container.oom_kills = container.init.oom_kills_before;
     let watch = container.cgroups.oom_watch();
     container.init.pid = pid;
-    container.init.status = Status::Created;
     if let Some(console) = console {
         let master = console.receive()?;
         shim.adopt_console(&Key::new(id, ""), master)?;
@@ -209,8 +230,7 @@ fn created(shim: &mut Shim, id: &str, console: Option<&ConsoleSocket>) -> Result
         Err(error) => shim.note(&format!("watch the memory of {id}: {error}")),
     }
     shim.let_flow(&Key::new(id, ""));
-    shim.publish_create(id);
-    Ok(pid)
+    Ok(())
 }
 
 /// Removes what a failed create has made.

@@ -1,5 +1,6 @@
 //! The task service, `containerd.task.v2.Task` and its twin v3: one call, one file.
 
+mod checkpoint;
 mod close_io;
 mod connect;
 mod create;
@@ -63,6 +64,7 @@ pub(super) fn dispatch(shim: &mut Shim, reply: Reply, request: &Request) {
         return shim.answer::<Empty>(reply, Err(error));
     }
     match request.method.as_str() {
+        "Checkpoint" => call!(checkpoint::call),
         "CloseIO" => call!(close_io::call),
         "Connect" => call!(connect::call),
         "Create" => call!(create::call),

@@ -22,7 +22,11 @@ pub(super) fn call(shim: &mut Shim, reply: Reply, request: StartRequest) {
     let key = Key::new(&request.id, &request.exec_id);
     match prepare(shim, &key) {
         Ok(Prepared { command, runtime, log, pid_file, console }) => {
-            let verb = if key.exec_id.is_empty() { "start" } else { "exec" };
+            let verb = match (key.exec_id.is_empty(), &pid_file) {
+                (true, None) => "start",
+                (true, Some(_)) => "restore",
+                (false, _) => "exec",
+            };
             shim.run(verb, runtime, command, log, move |shim, outcome| {
                 let started = outcome.and_then(|()| started(shim, &key, pid_file, console.as_ref()));
                 if let Ok(process) = shim.process(&key) {
@@ -48,7 +52,23 @@ fn prepare(shim: &mut Shim, key: &Key) -> Result<Prepared> {
     let (bundle, runtime) = (container.bundle.clone(), container.runtime.clone());
     let log = bundle.join(format!("start-{}log.json", key.exec_id));
     let mut command = runtime.command(&bundle, &log);
-    let prepared = if key.exec_id.is_empty() {
+    let prepared = if let Some(images) = container.checkpoint.clone().filter(|_| key.exec_id.is_empty()) {
+        let pid_file = bundle.join("init.pid");
+        command.args(["restore", "--detach", "--no-subreaper", "--bundle"]).arg(&bundle);
+        command.arg("--image-path").arg(images).arg("--work-path").arg(bundle.join(super::checkpoint::WORK));
+        command.arg("--pid-file").arg(&pid_file);
+        if runtime.no_pivot {
+            command.arg("--no-pivot");
+        }
+        let process = shim.process(key)?;
+        let console = if process.terminal { Some(ConsoleSocket::new(&bundle, "console.sock")?) } else { None };
+        if let Some(console) = &console {
+            command.arg("--console-socket").arg(&console.path);
+        }
+        give_streams(&mut command, &mut process.streams);
+        command.arg(&key.id);
+        Prepared { command, runtime: runtime.name(), log, pid_file: Some(pid_file), console }
+    } else if key.exec_id.is_empty() {
         command.args(["start", &key.id]);
         Prepared { command, runtime: runtime.name(), log, pid_file: None, console: None }
     } else {
@@ -90,6 +110,10 @@ fn set_console_size(spec: &Path, columns: u16, rows: u16) -> Result<()> {
 fn started(shim: &mut Shim, key: &Key, pid_file: Option<PathBuf>, console: Option<&ConsoleSocket>) -> Result<u32> {
     if let Some(file) = pid_file {
         let pid = read_pid(&file)?;
+        if key.exec_id.is_empty() {
+            super::create::begun(shim, &key.id, pid, console)?;
+            return Ok(running(shim, key, pid));
+        }
         let _ = std::fs::remove_file(file);
         shim.process(key)?.pid = pid;
     }
@@ -98,13 +122,18 @@ fn started(shim: &mut Shim, key: &Key, pid_file: Option<PathBuf>, console: Optio
         shim.adopt_console(key, master)?;
     }
     shim.let_flow(key);
-    let process = shim.process(key)?;
-    if process.status == Status::Created {
+    let pid = shim.process(key)?.pid;
+    Ok(running(shim, key, pid))
+}
+
+fn running(shim: &mut Shim, key: &Key, pid: u32) -> u32 {
+    if let Ok(process) = shim.process(key)
+        && process.status == Status::Created
+    {
         process.status = Status::Running;
     }
-    let pid = process.pid;
     shim.publish_start(key, pid);
-    Ok(pid)
+    pid
 }
 
 /// An exec that could not be started is over.
