@@ -206,6 +206,12 @@ fn prepare(plan: &mut InitPlan, around: &mut Surroundings, opened: Option<Opened
         transform::set_rlimits(None, &plan.process.rlimits)?;
     }
     let program = transform::prepare(&mut plan.process, &mut plan.seccomp, &around.channel)?;
+    if around.gate.is_some() {
+        // Whoever gives the container up before `start` may do so in a friendly way, as with runc: the first process of
+        // a PID namespace would not hear of these signals.
+        const HUP_INT_TERM: [i32; 3] = [1, 2, 15];
+        HUP_INT_TERM.into_iter().for_each(sys::signal::exit_on);
+    }
     log::debug(format_args!("init: closing the pipe to signal completion"));
     around.channel.report(&Report::Ready)?;
     if let Some(gate) = &around.gate {
@@ -353,11 +359,8 @@ fn new_keyring(id: &str) -> Result<()> {
     }
 }
 
-/// Blocks until `start` writes a byte. Whoever gives the container up before may do so in a friendly way, as with runc:
-/// the first process of a PID namespace would not hear of these signals. The handle is open for both directions, so it never reads the end of the file.
+/// Blocks until `start` writes a byte. The handle is open for both directions, so it never reads the end of the file.
 fn wait_for_start(gate: &OwnedFd) -> Result<()> {
-    const HUP_INT_TERM: [i32; 3] = [1, 2, 15];
-    HUP_INT_TERM.into_iter().for_each(sys::signal::exit_on);
     let mut byte = [0u8; 1];
     loop {
         match rustix::io::read(gate, &mut byte) {
