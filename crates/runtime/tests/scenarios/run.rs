@@ -292,6 +292,13 @@ impl Stage<'_> {
         }
         let out = self.take("out");
         let removed = self.bench.call(&["delete", "--force", &self.bench.id]).status.code();
+        // A create and a delete at the same time can leave a process of runc's behind.
+        for cgroup in self.bench.cgroups() {
+            let inside = fs::read_to_string(cgroup.join("c/cgroup.procs")).unwrap_or_default();
+            for pid in inside.lines().filter_map(|l| l.parse().ok()).filter_map(rustix::process::Pid::from_raw) {
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            }
+        }
         // What runc leaves is its own matter.
         let ours = self.bench.runtime == Path::new(RUNTIME);
         let left: Vec<_> = self.bench.cgroups().into_iter().filter(|p| ours && p.join("c").exists()).collect();
