@@ -5,12 +5,14 @@
 //! World   namespaces of this test's own (net, mount), a directory, a cgroup parent; gone on drop
 //!   Node      a sampand in the world: docker(), sampan(), kill9(), start(), sweep()
 //!   Registry  Debian's docker-registry on loopback in the world
+//!   peers     Debian's dockerd, containerd and podman in the world
 //!   images    OCI layouts made once per checkout: busybox, a minimal Debian in several layers
 //! ```
 
 pub mod hostile;
 pub mod images;
 mod node;
+pub mod peers;
 mod proc;
 mod registry;
 pub mod terminal;

@@ -1,6 +1,7 @@
 //! The seams below the daemon: other people's runtimes under our shim, our runtime under podman
 //! and containerd.
 
+use sampan_tests::peers::{PODMAN_LIMITS, containerd, ctr, docker, dockerd};
 use sampan_tests::{Node, NodeOptions, Registry, World, images, peer, program, run};
 use std::process::Command;
 
@@ -62,23 +63,8 @@ fn our_runtime_runs_under_podman() {
     let image = podman(&["pull", "-q", &source]).ok();
     let parent = format!("/{}", world.name());
     // Raising hard limits needs CAP_SYS_RESOURCE, which podman takes for granted.
-    let options = [
-        "--network",
-        "none",
-        "--cgroup-parent",
-        &parent,
-        "--ulimit",
-        "nofile=1024:1024",
-        "--ulimit",
-        "nproc=4096:4096",
-    ];
-    let with = |verb: &[&'static str], rest: &[&str]| {
-        let mut args: Vec<&str> = verb.to_vec();
-        args.extend(options);
-        args.push(&image);
-        args.extend(rest);
-        podman(&args)
-    };
+    let options = [&["--network", "none", "--cgroup-parent", &parent], &PODMAN_LIMITS[..]].concat();
+    let with = |verb: &[&str], rest: &[&str]| podman(&[verb, &options, &[image.as_str()], rest].concat());
     let ran = with(&["run", "--rm"], &["sh", "-c", "echo out; exit 7"]);
     assert_eq!((ran.code, ran.stdout.as_str()), (7, "out\n"), "{ran:?}");
     with(&["run", "-d", "--name", "p"], &["sleep", "1000"]).ok();
@@ -90,4 +76,73 @@ fn our_runtime_runs_under_podman() {
     podman(&["start", "p"]).ok();
     podman(&["rm", "-f", "-t", "0", "p"]).ok();
     with(&["run", "--rm"], &["no-such-command"]).fails(127, "no-such-command");
+}
+
+/// Pull, run, exec, logs, limits, pause, stop and removal, with our runtime in runc's place under Debian's dockerd.
+#[test]
+fn our_runtime_runs_what_dockerd_pulls() {
+    if peer("docker").is_none() {
+        return;
+    }
+    let world = World::new();
+    let Some(registry) = Registry::start(&world, 5000) else { return };
+    registry.push(&images::busybox(), "latest", "busybox");
+    let image = registry.name("busybox:latest");
+    let runtime = format!("ours={}", program("sampan-runtime").display());
+    let Some(peer) = dockerd(&world, &["--add-runtime", &runtime, "--default-runtime", "ours"]) else { return };
+    let docker = |args: &[&str]| docker(&peer.socket, args);
+    docker(&["pull", "-q", &image]).ok();
+    let ran = docker(&["run", "--rm", &image, "sh", "-c", "echo out; echo err >&2; exit 7"]);
+    assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (7, "out\n", "err\n"), "{ran:?}");
+    docker(&["run", "--rm", &image, "no-such"]).fails(127, "executable file not found in $PATH");
+    let id = docker(&["run", "-d", "-m", "32m", "--pids-limit", "50", &image, "sh", "-c", "echo up; sleep 1000"]).ok();
+    assert_eq!(docker(&["inspect", "--format", "{{.HostConfig.Runtime}}", &id]).ok(), "ours");
+    let limit = "cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/memory.max 2>/dev/null; exit 5";
+    let shown = docker(&["exec", &id, "sh", "-c", limit]);
+    assert_eq!((shown.code, shown.stdout.as_str()), (5, "33554432\n"), "{shown:?}");
+    assert_eq!(docker(&["logs", &id]).ok(), "up");
+    docker(&["pause", &id]).ok();
+    assert_eq!(docker(&["inspect", "--format", "{{.State.Status}}", &id]).ok(), "paused");
+    docker(&["unpause", &id]).ok();
+    assert!(docker(&["top", &id]).ok().contains("sleep 1000"));
+    docker(&["stop", "-t", "1", &id]).ok();
+    docker(&["start", &id]).ok();
+    docker(&["rm", "-f", &id]).ok();
+    let eater = "head -c 200m /dev/zero | tail";
+    let eaten = docker(&["run", "-m", "16m", "--memory-swap", "16m", "--name", "eater", &image, "sh", "-c", eater]);
+    assert_ne!(eaten.code, 0, "{eaten:?}");
+    assert_eq!(docker(&["inspect", "--format", "{{.State.OOMKilled}}", "eater"]).ok(), "true");
+    docker(&["rm", "eater"]).ok();
+}
+
+/// The same under Debian's containerd, by its own shim.
+#[test]
+fn our_runtime_runs_what_containerd_pulls() {
+    if peer("ctr").is_none() {
+        return;
+    }
+    let world = World::new();
+    let Some(registry) = Registry::start(&world, 5000) else { return };
+    registry.push(&images::busybox(), "latest", "busybox");
+    let image = registry.name("busybox:latest");
+    let Some(peer) = containerd(&world, "containerd") else { return };
+    let ctr = |args: &[&str]| ctr(&peer, args);
+    ctr(&["image", "pull", "--plain-http", &image]).ok();
+    let ours = program("sampan-runtime");
+    let (binary, cgroup) = (ours.to_string_lossy(), format!("/{}/c", world.name()));
+    let run = |more: &[&str], id: &str, words: &[&str]| {
+        let base = ["run", "--runc-binary", &binary, "--cgroup", &cgroup];
+        ctr(&[&base[..], more, &[image.as_str(), id], words].concat())
+    };
+    let ran = run(&["--rm"], "one", &["sh", "-c", "echo out; exit 7"]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (7, "out\n"), "{ran:?}");
+    run(&["-d", "--memory-limit", "33554432"], "two", &["sleep", "1000"]).ok();
+    assert_eq!(ctr(&["task", "exec", "--exec-id", "e", "two", "sh", "-c", "echo in; exit 5"]).code, 5);
+    ctr(&["task", "pause", "two"]).ok();
+    assert!(ctr(&["task", "ls"]).ok().contains("PAUSED"));
+    ctr(&["task", "resume", "two"]).ok();
+    ctr(&["task", "kill", "-s", "KILL", "two"]).ok();
+    sampan_tests::wait_until("the task has stopped", || ctr(&["task", "ls"]).ok().contains("STOPPED"));
+    ctr(&["task", "delete", "two"]);
+    ctr(&["container", "delete", "two"]).ok();
 }

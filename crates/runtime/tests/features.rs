@@ -89,6 +89,10 @@ fn what_features_name_is_accepted() {
     b.linux().memory_policy = None;
     // Every namespace exists, with what it needs.
     for kind in words(&linux["namespaces"]) {
+        if kind == "time" && !std::path::Path::new("/proc/self/ns/time").exists() {
+            println!("skipped: this kernel has no time namespaces");
+            continue;
+        }
         let mut again = b.spec.clone();
         let namespaces = &mut again.linux.as_mut().expect("linux").namespaces;
         if !namespaces.iter().any(|n| n.kind == kind) && kind != "user" {

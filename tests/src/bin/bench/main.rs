@@ -4,7 +4,6 @@
 //! `sampan-bench [run|memory|pull|runtime]...`; without a name, everything.
 
 mod memory;
-mod peers;
 mod pull;
 mod run;
 mod runtime;

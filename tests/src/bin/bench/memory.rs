@@ -1,7 +1,7 @@
 //! Proportional memory: the idle daemon, and the daemon and each shim with 20 containers.
 
-use crate::peers::{docker, dockerd, pids, pss};
 use crate::table::{median, print};
+use sampan_tests::peers::{docker, dockerd, pids, pss};
 use sampan_tests::{Node, Registry, World, images};
 use std::path::Path;
 
@@ -41,10 +41,10 @@ pub(crate) fn bench() {
     remove_all(&node.socket());
     drop(node);
 
-    let Some(peer) = dockerd(&world) else { return };
+    let Some(peer) = dockerd(&world, &[]) else { return };
     docker(&peer.socket, &["pull", "-q", &image]).ok();
     drop(peer);
-    let Some(peer) = dockerd(&world) else { return };
+    let Some(peer) = dockerd(&world, &[]) else { return };
     std::thread::sleep(std::time::Duration::from_secs(2));
     let below = world.dir().to_string_lossy().into_owned();
     let daemons = || {

@@ -1,8 +1,8 @@
 //! Pull and unpack of a large gzip image from a loopback registry, against containerd, podman and
 //! `gzip -dc | tar -x` of all layers, two at a time.
 
-use crate::peers::{containerd, ctr, podman};
 use crate::table::{median, print};
+use sampan_tests::peers::{containerd, ctr, podman};
 use sampan_tests::{Node, Registry, World, run, workspace};
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,7 +1,7 @@
 //! `run --rm` of `/bin/true` through each engine, with its default network.
 
-use crate::peers::{PODMAN_LIMITS, docker, dockerd, podman};
 use crate::table::{Contender, interleaved, print};
+use sampan_tests::peers::{PODMAN_LIMITS, docker, dockerd, podman};
 use sampan_tests::{Node, Registry, World, images};
 
 pub(crate) fn bench() {
@@ -11,7 +11,7 @@ pub(crate) fn bench() {
     let image = registry.name("busybox:latest");
     let node = Node::new(&world);
     node.docker(&["pull", "-q", &image]).ok();
-    let Some(peer) = dockerd(&world) else { return };
+    let Some(peer) = dockerd(&world, &[]) else { return };
     docker(&peer.socket, &["pull", "-q", &image]).ok();
     podman(&world, &["pull", "-q", "--tls-verify=false", &image]).ok();
 

@@ -1,18 +1,19 @@
-//! The peers' daemons, started in the benchmark's own world.
+//! Other people's daemons and commands, started in a world.
 
-use sampan_tests::{World, run, wait_until};
+use crate::{Ran, World, peer, run, wait_until};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 /// A peer's daemon; ended on drop, with what it started.
-pub(crate) struct Peer {
+pub struct Peer {
     child: Child,
-    pub(crate) socket: PathBuf,
+    /// Where it listens.
+    pub socket: PathBuf,
 }
 
 impl Peer {
     /// The daemon's pid.
-    pub(crate) fn pid(&self) -> u32 {
+    pub fn pid(&self) -> u32 {
         self.child.id()
     }
 }
@@ -35,9 +36,9 @@ fn spawn(command: &mut Command) -> Child {
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("start the peer")
 }
 
-/// Debian's dockerd with a containerd of its own.
-pub(crate) fn dockerd(world: &World) -> Option<Peer> {
-    let program = sampan_tests::peer("dockerd")?;
+/// Debian's dockerd with a containerd of its own, and more arguments. `None` where it is not installed.
+pub fn dockerd(world: &World, more: &[&str]) -> Option<Peer> {
+    let program = peer("dockerd")?;
     let dir = world.dir().join("dockerd");
     std::fs::create_dir_all(&dir).expect("a directory");
     let socket = dir.join("d.sock");
@@ -48,6 +49,7 @@ pub(crate) fn dockerd(world: &World) -> Option<Peer> {
             .args(["--pidfile", &dir.join("pid").to_string_lossy()])
             .args(["--cgroup-parent", &format!("/{}", world.name())])
             .args(["--insecure-registry", "127.0.0.0/8"])
+            .args(more)
             .args(["-H", &format!("unix://{}", socket.display())]),
     );
     let peer = Peer { child, socket };
@@ -56,13 +58,13 @@ pub(crate) fn dockerd(world: &World) -> Option<Peer> {
 }
 
 /// The docker command on some daemon's socket.
-pub(crate) fn docker(socket: &std::path::Path, args: &[&str]) -> sampan_tests::Ran {
+pub fn docker(socket: &std::path::Path, args: &[&str]) -> Ran {
     run(Command::new("docker").env("DOCKER_HOST", format!("unix://{}", socket.display())).args(args), b"")
 }
 
 /// Debian's containerd, with a store of its own named `name`.
-pub(crate) fn containerd(world: &World, name: &str) -> Option<Peer> {
-    let program = sampan_tests::peer("containerd")?;
+pub fn containerd(world: &World, name: &str) -> Option<Peer> {
+    let program = peer("containerd")?;
     let dir = world.dir().join(name);
     std::fs::create_dir_all(&dir).expect("a directory");
     let socket = dir.join("c.sock");
@@ -79,12 +81,12 @@ pub(crate) fn containerd(world: &World, name: &str) -> Option<Peer> {
 }
 
 /// The ctr command on a containerd.
-pub(crate) fn ctr(peer: &Peer, args: &[&str]) -> sampan_tests::Ran {
+pub fn ctr(peer: &Peer, args: &[&str]) -> Ran {
     run(Command::new("ctr").arg("--address").arg(&peer.socket).args(args), b"")
 }
 
 /// The podman command with a store in the world.
-pub(crate) fn podman(world: &World, args: &[&str]) -> sampan_tests::Ran {
+pub fn podman(world: &World, args: &[&str]) -> Ran {
     let dir = world.dir().join("podman");
     let path = |name: &str| dir.join(name).to_string_lossy().into_owned();
     run(
@@ -98,17 +100,17 @@ pub(crate) fn podman(world: &World, args: &[&str]) -> sampan_tests::Ran {
 }
 
 /// What podman needs where hard limits can't be raised.
-pub(crate) const PODMAN_LIMITS: [&str; 4] = ["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=4096:4096"];
+pub const PODMAN_LIMITS: [&str; 4] = ["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=4096:4096"];
 
 /// Proportional set size of a process, in KiB.
-pub(crate) fn pss(pid: u32) -> f64 {
+pub fn pss(pid: u32) -> f64 {
     let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
     let line = text.lines().find_map(|l| l.strip_prefix("Pss:")).unwrap_or("");
     line.trim().trim_end_matches(" kB").trim().parse().unwrap_or(f64::NAN)
 }
 
 /// Pids whose command line has `needle` and whose program is named `program`.
-pub(crate) fn pids(program: &str, needle: &str) -> Vec<u32> {
+pub fn pids(program: &str, needle: &str) -> Vec<u32> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|n| n.parse::<u32>().ok()) else { continue };
