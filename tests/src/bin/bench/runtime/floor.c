@@ -1,10 +1,12 @@
 // The floor: what the kernel alone takes for the namespaces and mounts of runc's default configuration. No checks of
 // anything, no cgroups, no state, no rights: no runtime can be faster than this.
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -21,6 +23,29 @@ static void must(long result, const char *what) {
 
 static void mnt(const char *source, const char *target, const char *type, unsigned long flags, const char *data) {
   must(mount(source, target, type, flags, data), target);
+}
+
+// The view of the cgroups: each v1 hierarchy in a tmpfs, read-only, or v2 as it is.
+static void cgroups(const char *target) {
+  const unsigned long flags = MS_NOSUID | MS_NOEXEC | MS_NODEV;
+  DIR *hierarchies = opendir("/sys/fs/cgroup");
+  struct dirent *entry;
+  char from[512], to[512];
+  if (access("/sys/fs/cgroup/cgroup.procs", F_OK) == 0) {
+    mnt("cgroup", target, "cgroup2", flags | MS_RDONLY, NULL);
+    return;
+  }
+  mnt("tmpfs", target, "tmpfs", flags, "mode=755");
+  while ((entry = readdir(hierarchies)) != NULL) {
+    if (entry->d_type != DT_DIR || entry->d_name[0] == '.' || strcmp(entry->d_name, "unified") == 0) continue;
+    snprintf(from, sizeof from, "/sys/fs/cgroup/%s", entry->d_name);
+    snprintf(to, sizeof to, "%s/%s", target, entry->d_name);
+    must(mkdir(to, 0755), to);
+    mnt(from, to, NULL, MS_BIND, NULL);
+    mnt(NULL, to, NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | flags, NULL);
+  }
+  mnt(NULL, target, NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | flags, NULL);
+  closedir(hierarchies);
 }
 
 int main(int argc, char **argv) {
@@ -50,6 +75,7 @@ int main(int argc, char **argv) {
   mnt("shm", "dev/shm", "tmpfs", MS_NOSUID | MS_NOEXEC | MS_NODEV, "mode=1777,size=65536k");
   mnt("mqueue", "dev/mqueue", "mqueue", MS_NOSUID | MS_NOEXEC | MS_NODEV, NULL);
   mnt("sysfs", "sys", "sysfs", MS_NOSUID | MS_NOEXEC | MS_NODEV | MS_RDONLY, NULL);
+  cgroups("sys/fs/cgroup");
   static const struct { const char *name; int minor; } devices[] = {
       {"dev/null", 3}, {"dev/zero", 5}, {"dev/full", 7}, {"dev/random", 8}, {"dev/urandom", 9}};
   for (int i = 0; i < 5; i++) must(mknod(devices[i].name, S_IFCHR | 0666, makedev(1, devices[i].minor)), "mknod");
