@@ -152,20 +152,29 @@ impl Plan {
             }
             return Ok(());
         }
-        let text = self.schemata.join("\n") + "\n";
-        File::options().write(true).open(&file).and_then(|mut f| f.write_all(text.as_bytes())).map_err(|e| {
-            self.explain(Error::from(e).prefixed(format!("write {:?} to {}", text.trim_end(), file.display())))
-        })
+        write_schemata(&group.path, &(self.schemata.join("\n") + "\n")).map_err(|e| self.explain(e))
     }
 
-    /// With the kernel's own words on what it did not like.
     fn explain(&self, error: Error) -> Error {
-        let error = error.prefixed("linux.intelRdt");
-        match fs::read_to_string(self.tree.join("info/last_cmd_status")) {
-            Ok(status) => Error::new(error.kind(), format!("{error}, last_cmd_status: {}", status.trim())),
-            Err(_) => error,
-        }
+        explain(&self.tree, error).prefixed("linux.intelRdt")
     }
+}
+
+/// With the kernel's own words on what it did not like.
+fn explain(tree: &Path, error: Error) -> Error {
+    match fs::read_to_string(tree.join("info/last_cmd_status")) {
+        Ok(status) => Error::new(error.kind(), format!("{error}, last_cmd_status: {}", status.trim())),
+        Err(_) => error,
+    }
+}
+
+fn write_schemata(group: &Path, text: &str) -> Result<()> {
+    let file = group.join("schemata");
+    File::options()
+        .write(true)
+        .open(&file)
+        .and_then(|mut f| f.write_all(text.as_bytes()))
+        .context(|| format!("write {:?} to {}", text.trim_end(), file.display()))
 }
 
 impl Group {
@@ -178,6 +187,14 @@ impl Group {
                 File::options().write(true).open(&tasks).context(|| format!("linux.intelRdt: open {}", tasks.display()))
             })
             .collect()
+    }
+
+    /// Changes what the group may use; lines of `schemata` for cache and for bandwidth.
+    pub(crate) fn update(&self, schemata: &[&str]) -> Result<()> {
+        let text = schemata.join("\n") + "\n";
+        // The root group is the tree itself.
+        let tree = if self.path.join("info").is_dir() { &self.path } else { self.path.parent().unwrap_or(&self.path) };
+        write_schemata(&self.path, &text).map_err(|e| explain(tree, e))
     }
 
     /// Removes what is the container's own. Processes that are still in it go to the parent.
@@ -230,6 +247,24 @@ fn parse<'a>(lines: impl Iterator<Item = &'a str>) -> BTreeMap<(String, String),
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_update_writes_the_groups_schemata() {
+        let tree = tree();
+        let plan = Plan::checked(&spec("", "L3:0=f", ""), tree.path().into()).expect("plan");
+        let make = || -> Result<Group> {
+            // The kernel makes the file with the directory.
+            fs::create_dir(tree.path().join("c")).expect("mkdir");
+            fs::write(tree.path().join("c/schemata"), "").expect("write");
+            plan.make("c")
+        };
+        let group = make().expect("group");
+        group.update(&["L3:0=3", "MB:0=20"]).expect("update");
+        assert_eq!(fs::read_to_string(tree.path().join("c/schemata")).expect("read"), "L3:0=3\nMB:0=20\n");
+        fs::remove_file(tree.path().join("c/schemata")).expect("remove");
+        let error = group.update(&["L3:0=3"]).expect_err("no file").to_string();
+        assert!(error.contains("c/schemata") && error.ends_with("last_cmd_status: ok"), "{error}");
+    }
 
     /// A directory that looks like resctrl.
     fn tree() -> tempfile::TempDir {

@@ -53,7 +53,7 @@ pub(super) static COMMAND: Command = Command {
 fn run(global: &Global, args: &Args) -> Result<i32, Failure> {
     let container = Container::open_locked(&global.root, args.id("update")?)?;
     let mut resources = resources(args)?;
-    refuse_rdt(args)?;
+    let schemata = schemata(args)?;
     if container.status() == Status::Stopped {
         return Err(Error::conflict("container not running").into());
     }
@@ -64,24 +64,31 @@ fn run(global: &Global, args: &Args) -> Result<i32, Failure> {
             None => record.cgroup.update(&resources)?,
         }
     }
+    if !schemata.is_empty() {
+        let group = container.record()?.resctrl.as_ref().ok_or_else(|| {
+            Error::unsupported(
+                "--l3-cache-schema, --mem-bw-schema: the container was made without linux.intelRdt and has no group",
+            )
+        })?;
+        group.update(&schemata)?;
+    }
     Ok(0)
 }
 
-/// Cache and bandwidth of a group of processes: where the kernel has none of it, in the words that callers know.
-fn refuse_rdt(args: &Args) -> Result<()> {
+/// Cache and bandwidth of a group of processes; refused where the kernel has none of it, in the words that callers know.
+fn schemata(args: &Args) -> Result<Vec<&str>> {
+    let mut schemata = Vec::new();
     for (option, info, words) in [
         ("l3-cache-schema", "L3", "Intel RDT/CAT: l3 cache schema is not enabled"),
         ("mem-bw-schema", "MB", "Intel RDT/MBA: memory bandwidth schema is not enabled"),
     ] {
-        if args.get(option).is_some_and(|schema| !schema.is_empty()) {
-            return Err(Error::unsupported(if Path::new("/sys/fs/resctrl/info").join(info).exists() {
-                format!("--{option}: changing Intel RDT of a running container is not supported")
-            } else {
-                words.to_owned()
-            }));
+        let Some(schema) = args.get(option).filter(|schema| !schema.is_empty()) else { continue };
+        if !Path::new("/sys/fs/resctrl/info").join(info).exists() {
+            return Err(Error::unsupported(words));
         }
+        schemata.push(schema);
     }
-    Ok(())
+    Ok(schemata)
 }
 
 fn resources(args: &Args) -> Result<Resources> {
