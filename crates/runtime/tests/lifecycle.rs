@@ -240,3 +240,24 @@ fn concurrent_creates_of_one_id_leave_one_container() {
     b.ok(&["delete", &b.id.clone()]);
     b.assert_nothing_left();
 }
+
+#[test]
+fn of_concurrent_starts_one_succeeds() {
+    let Some(mut b) = bench() else { return };
+    b.script("sleep 100");
+    assert!(b.create().status.success());
+    let starts: Vec<_> = (0..6)
+        .map(|_| {
+            b.command(&["start", &b.id])
+                .stdout(std::process::Stdio::null())
+                .stderr(std::process::Stdio::null())
+                .spawn()
+                .expect("spawn")
+        })
+        .collect();
+    let started = starts.into_iter().map(|mut c| c.wait().expect("wait").success()).filter(|s| *s).count();
+    assert_eq!(started, 1);
+    assert_eq!(b.status(), "running");
+    b.ok(&["delete", "--force", &b.id.clone()]);
+    b.assert_nothing_left();
+}
