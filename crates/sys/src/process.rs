@@ -163,7 +163,7 @@ pub fn pidfd_kill(process: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
 /// # Errors
 /// Those of `setns(2)`.
 pub fn setns(file: BorrowedFd<'_>, flags: u64) -> io::Result<()> {
-    // SAFETY: no memory is passed; the caller has a single thread.
+    // SAFETY: no memory is passed. Only the calling thread moves, and where that is not possible the kernel refuses.
     check(unsafe { libc::setns(file.as_raw_fd(), flags as i32) })
 }
 
