@@ -29,7 +29,7 @@ for directory in containers containerd docker; do
   mkdir -p /root/var/lib/$directory
   mount -t tmpfs -o mode=755 tmpfs /root/var/lib/$directory
 done
-mkdir /root/run/machine
+mkdir /root/run/machine /root/run/lock
 mount -t 9p -o $p9,access=any machine /root/run/machine
 if [ -n "$share" ]; then
   mkdir -p "/root$share"

@@ -1,8 +1,9 @@
 //! The OCI runtimes alone, with the default configuration, without and with Docker's seccomp policy: time of `run`, of
-//! create + start + delete, and of `exec`; system calls, peak memory, the smallest memory limit that starts. Beside them
-//! the floor: a C program that makes the same namespaces and mounts, and nothing else.
+//! create + start + delete, and of `exec`; system calls, peak memory. Beside them the floor: a C program that makes the
+//! same namespaces and mounts, and nothing else.
 
 mod bundle;
+mod limit;
 
 use crate::table::{Contender, interleaved, print};
 use bundle::Bundle;
@@ -10,6 +11,8 @@ use sampan_tests::{World, peer, program, run};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+pub(crate) use limit::bench as limit;
 
 const ROUNDS: usize = 41;
 
@@ -54,7 +57,6 @@ pub(crate) fn bench() {
         time(&runtimes, bundle, &floor, with);
         measure(&runtimes, bundle, &peak, &world, with);
     }
-    limits(&runtimes, plain);
 }
 
 fn time(runtimes: &[Runtime], bundle: &Bundle, floor: &Path, with: &str) {
@@ -146,29 +148,4 @@ fn measure(runtimes: &[Runtime], bundle: &Bundle, peak: &Path, world: &World, wi
     }
     print(&format!("Peak memory of run, {with}"), "KiB", &memory);
     print(&format!("System calls of run, {with}, the program's own among them"), "calls", &calls);
-}
-
-/// The smallest memory limit with which `/bin/true` still starts, by bisection in pages.
-fn limits(runtimes: &[Runtime], mut bundle: Bundle) {
-    let mut rows = Vec::new();
-    for runtime in runtimes {
-        // In units of 4 KiB: the lower one fails, the upper one starts.
-        let (mut fails, mut starts) = (1u64, 2048u64);
-        while fails + 1 < starts {
-            let middle = fails.midpoint(starts);
-            bundle.config["linux"]["resources"]["memory"] = json!({"limit": middle * 4096});
-            bundle.write();
-            // Three of three: near the edge it is a matter of luck.
-            let good = (0..3).all(|_| {
-                let mut command = Command::new("timeout");
-                command.arg("20").arg(&runtime.program).arg("--root").arg(&runtime.root).args(["run", "x"]);
-                let code = run(command.current_dir(&bundle.path), b"").code;
-                let _ = run(&mut runtime.command(&["delete", "--force", "x"], &bundle), b"");
-                code == 0
-            });
-            if good { starts = middle } else { fails = middle }
-        }
-        rows.push((runtime.name, (starts * 4) as f64));
-    }
-    print("The smallest memory limit that starts /bin/true", "KiB", &rows);
 }
