@@ -180,9 +180,10 @@ pub(crate) fn execute(program: &CStr, process: ProcessPlan, filter: Option<&Filt
 /// Standard descriptors belong to the user, so that `/dev/stdout` can be opened. The host's null device gives way to
 /// the container's own: a file of the host has no place in here, and a checkpoint could not name it.
 fn fix_standard_descriptors(uid: u32) -> Result<()> {
-    let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
+    // The standard library's handles come with buffers, of memory that the container would pay for.
+    let standard = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
     let mut null = None;
-    for (number, fd) in [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()].into_iter().enumerate() {
+    for (number, fd) in standard.into_iter().enumerate() {
         let stat = match fstat(fd) {
             Ok(stat) => stat,
             Err(Errno::BADF) => continue,
