@@ -42,8 +42,7 @@ pub(crate) struct Group {
 impl Plan {
     /// Checks the configuration against the filesystem that is mounted.
     pub(crate) fn from_spec(spec: &IntelRdt) -> Result<Self> {
-        let mounts = fs::read_to_string("/proc/self/mountinfo").context(|| "read /proc/self/mountinfo")?;
-        let tree = find(&mounts).ok_or_else(|| {
+        let tree = mounted()?.ok_or_else(|| {
             Error::unsupported(
                 "linux.intelRdt: Intel RDT resctrl mount point not found; mount it with `mount -t resctrl resctrl \
                  /sys/fs/resctrl` on a machine that has it",
@@ -56,17 +55,15 @@ impl Plan {
         let given = |text: &Option<String>| text.clone().filter(|t| !t.is_empty());
         let clos = given(&spec.clos_id);
         if let Some(clos) = clos.as_deref().filter(|c| *c != "/")
-            && (matches!(clos, "." | ".." | "info" | "mon_groups" | "mon_data") || clos.contains(['/', '\n', '\0']))
+            && (matches!(clos, "." | "..") || of_the_kernel(clos) || clos.contains(['/', '\n', '\0']))
         {
             return Err(Error::invalid(format!("linux.intelRdt.closID: invalid intelRdt.ClosID {clos:?}")));
         }
-        let has = |what: &str| tree.join("info").join(what).exists();
         let (cache, bandwidth) = (given(&spec.l3_cache_schema), given(&spec.mem_bw_schema));
         for (field, schema, feature, name) in
             [("l3CacheSchema", &cache, "L3", "CAT"), ("memBwSchema", &bandwidth, "MB", "MBA")]
         {
-            // With code and data apart there is L3CODE and L3DATA in place of L3.
-            if schema.is_some() && !has(feature) && !(feature == "L3" && has("L3CODE")) {
+            if schema.is_some() && !knows(&tree, feature) {
                 return Err(Error::unsupported(format!(
                     "linux.intelRdt.{field}: intelRdt.{field} is specified in config, but Intel RDT/{name} is not enabled"
                 )));
@@ -108,7 +105,7 @@ impl Plan {
         let path = match self.clos.as_deref() {
             Some("/") => self.tree.clone(),
             Some(clos) => self.tree.join(clos),
-            None => self.tree.join(id),
+            None => own_directory(&self.tree, id)?,
         };
         if let Some(clos) = &self.clos
             && self.schemata.is_empty()
@@ -178,6 +175,35 @@ fn write_schemata(group: &Path, text: &str) -> Result<()> {
 }
 
 impl Group {
+    /// That of a container which was made without; not made yet, so that it can be recorded before.
+    pub(crate) fn late(tree: &Path, id: &str) -> Result<Self> {
+        Ok(Self { path: own_directory(tree, id)?, monitor: None, own: true })
+    }
+
+    /// Makes the group and gives it its schemata and the container's first process: those that follow from it, and added
+    /// ones, are in it too. On failure nothing is left.
+    pub(crate) fn take_in(&self, pid: i32, schemata: &[&str]) -> Result<()> {
+        let tree = self.tree();
+        let made = make_directory(&self.path).map_err(|e| explain(tree, e.into()).prefixed("make a resctrl group"))?;
+        let tasks = self.path.join("tasks");
+        self.update(schemata)
+            .and_then(|()| {
+                let enter = |mut file: File| file.write_all(pid.to_string().as_bytes());
+                File::options().write(true).open(&tasks).and_then(enter).map_err(|e| explain(tree, e.into()))
+            })
+            .map_err(|error| error.prefixed(format!("put process {pid} into {}", self.path.display())))
+            .inspect_err(|_| {
+                if made && let Err(second) = self.remove() {
+                    crate::log::warn(format_args!("{second}"));
+                }
+            })
+    }
+
+    /// The filesystem's root, which can be the group itself.
+    fn tree(&self) -> &Path {
+        if self.path.join("info").is_dir() { &self.path } else { self.path.parent().unwrap_or(&self.path) }
+    }
+
     /// The files by which a process enters.
     pub(crate) fn entrance(&self) -> Result<Vec<File>> {
         std::iter::once(&self.path)
@@ -192,9 +218,7 @@ impl Group {
     /// Changes what the group may use; lines of `schemata` for cache and for bandwidth.
     pub(crate) fn update(&self, schemata: &[&str]) -> Result<()> {
         let text = schemata.join("\n") + "\n";
-        // The root group is the tree itself.
-        let tree = if self.path.join("info").is_dir() { &self.path } else { self.path.parent().unwrap_or(&self.path) };
-        write_schemata(&self.path, &text).map_err(|e| explain(tree, e))
+        write_schemata(&self.path, &text).map_err(|e| explain(self.tree(), e))
     }
 
     /// Removes what is the container's own. Processes that are still in it go to the parent.
@@ -220,7 +244,35 @@ fn make_directory(path: &Path) -> std::io::Result<bool> {
     }
 }
 
-/// Where resctrl is mounted.
+/// Where resctrl is mounted, if it is.
+pub(crate) fn mounted() -> Result<Option<PathBuf>> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").context(|| "read /proc/self/mountinfo")?;
+    Ok(find(&mounts))
+}
+
+/// Whether the processor has a resource: `L3` or `MB`. With code and data apart there are L3CODE and L3DATA in place of
+/// L3.
+pub(crate) fn knows(tree: &Path, resource: &str) -> bool {
+    let has = |what: &str| tree.join("info").join(what).exists();
+    has(resource) || (resource == "L3" && has("L3CODE"))
+}
+
+/// The group that carries the container's id.
+fn own_directory(tree: &Path, id: &str) -> Result<PathBuf> {
+    if of_the_kernel(id) {
+        return Err(Error::unsupported(format!(
+            "linux.intelRdt: a container with the id {id:?} would have its resctrl group where the kernel has its own \
+             files; give it another id, or a closID"
+        )));
+    }
+    Ok(tree.join(id))
+}
+
+/// Directories in a resctrl filesystem's root that are no groups.
+fn of_the_kernel(name: &str) -> bool {
+    matches!(name, "info" | "mon_groups" | "mon_data")
+}
+
 fn find(mountinfo: &str) -> Option<PathBuf> {
     mountinfo.lines().find_map(|line| {
         let (mount, filesystem) = line.split_once(" - ")?;
@@ -264,6 +316,29 @@ mod tests {
         fs::remove_file(tree.path().join("c/schemata")).expect("remove");
         let error = group.update(&["L3:0=3"]).expect_err("no file").to_string();
         assert!(error.contains("c/schemata") && error.ends_with("last_cmd_status: ok"), "{error}");
+    }
+
+    #[test]
+    fn a_container_that_was_made_without_gets_a_group() {
+        let tree = tree();
+        let group = Group::late(tree.path(), "c").expect("group");
+        let dir = tree.path().join("c");
+        // No kernel fills the directory, so nothing can be written, and nothing is left.
+        let error = group.take_in(42, &["L3:0=3"]).expect_err("no files").to_string();
+        assert!(error.starts_with("put process 42 into ") && error.ends_with("last_cmd_status: ok"), "{error}");
+        assert!(!dir.exists());
+        // One that is there is used, and stays when it cannot be.
+        fs::create_dir(&dir).expect("mkdir");
+        assert!(group.take_in(42, &["L3:0=3"]).is_err() && dir.exists());
+        for name in ["schemata", "tasks"] {
+            fs::write(dir.join(name), "").expect("write");
+        }
+        group.take_in(42, &["L3:0=3", "MB:0=20"]).expect("group");
+        assert_eq!(fs::read_to_string(dir.join("schemata")).expect("read"), "L3:0=3\nMB:0=20\n");
+        assert_eq!(fs::read_to_string(dir.join("tasks")).expect("read"), "42");
+        assert!(group.own && group.entrance().expect("tasks").len() == 1);
+        let error = Group::late(tree.path(), "info").expect_err("the kernel's").to_string();
+        assert!(error.contains("give it another id"), "{error}");
     }
 
     /// A directory that looks like resctrl.

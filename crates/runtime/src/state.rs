@@ -275,6 +275,11 @@ impl Container {
         if let Some(filter) = filter {
             self.write("seccomp.bpf", &filter.to_bytes())?;
         }
+        self.change(record)
+    }
+
+    /// Stores the record of a container that has become another one.
+    pub(crate) fn change(&mut self, record: Record) -> Result<()> {
         let text = serde_json::to_vec(&record).map_err(|e| Error::internal(e.to_string()))?;
         // Readers without the lock see the old name or the whole file.
         self.write("state.json.new", &text)?;

@@ -1,15 +1,15 @@
 //! `update`: changes limits of a living container.
 
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use oci::runtime::{BlockIo, CpuLimits, MemoryLimits, PidsLimit, Resources};
 use oci::{Context, Error, Result};
 
 use super::Command;
 use crate::cli::{Args, Count, Failure, Flag, Global, number, value};
-use crate::log;
-use crate::state::{Container, Status};
+use crate::state::{Container, Record, Status};
+use crate::{log, resctrl};
 
 static FLAGS: [Flag; 19] = [
     value(
@@ -51,7 +51,7 @@ pub(super) static COMMAND: Command = Command {
 };
 
 fn run(global: &Global, args: &Args) -> Result<i32, Failure> {
-    let container = Container::open_locked(&global.root, args.id("update")?)?;
+    let mut container = Container::open_locked(&global.root, args.id("update")?)?;
     let mut resources = resources(args)?;
     let schemata = schemata(args)?;
     if container.status() == Status::Stopped {
@@ -64,31 +64,44 @@ fn run(global: &Global, args: &Args) -> Result<i32, Failure> {
             None => record.cgroup.update(&resources)?,
         }
     }
-    if !schemata.is_empty() {
-        let group = container.record()?.resctrl.as_ref().ok_or_else(|| {
-            Error::unsupported(
-                "--l3-cache-schema, --mem-bw-schema: the container was made without linux.intelRdt and has no group",
-            )
-        })?;
-        group.update(&schemata)?;
+    if let Some((tree, schemata)) = schemata {
+        set_schemata(&mut container, &tree, &schemata)?;
     }
     Ok(0)
 }
 
-/// Cache and bandwidth of a group of processes; refused where the kernel has none of it, in the words that callers know.
-fn schemata(args: &Args) -> Result<Vec<&str>> {
+/// A container that was made without gets a group of its own now. It is recorded before it is there, so that `delete`
+/// finds it whatever happens here.
+fn set_schemata(container: &mut Container, tree: &Path, schemata: &[&str]) -> Result<()> {
+    let record = container.record()?.clone();
+    if let Some(group) = &record.resctrl {
+        return group.update(schemata);
+    }
+    let pid = container.pid().ok_or_else(|| Error::conflict("container not running"))?;
+    let group = resctrl::Group::late(tree, &record.id)?;
+    container.change(Record { resctrl: Some(group.clone()), ..record.clone() })?;
+    group.take_in(pid, schemata).inspect_err(|_| {
+        if let Err(second) = container.change(record) {
+            log::warn(format_args!("{second}"));
+        }
+    })
+}
+
+/// resctrl's directory, and what is to be written for cache and bandwidth of a group of processes; refused where the
+/// kernel has none of it, in the words that callers know.
+fn schemata(args: &Args) -> Result<Option<(PathBuf, Vec<&str>)>> {
     let mut schemata = Vec::new();
-    for (option, info, words) in [
+    let mut tree = None;
+    for (option, resource, words) in [
         ("l3-cache-schema", "L3", "Intel RDT/CAT: l3 cache schema is not enabled"),
         ("mem-bw-schema", "MB", "Intel RDT/MBA: memory bandwidth schema is not enabled"),
     ] {
         let Some(schema) = args.get(option).filter(|schema| !schema.is_empty()) else { continue };
-        if !Path::new("/sys/fs/resctrl/info").join(info).exists() {
-            return Err(Error::unsupported(words));
-        }
+        let found = resctrl::mounted()?.filter(|tree| resctrl::knows(tree, resource));
+        tree = Some(found.ok_or_else(|| Error::unsupported(words))?);
         schemata.push(schema);
     }
-    Ok(schemata)
+    Ok(tree.map(|tree| (tree, schemata)))
 }
 
 fn resources(args: &Args) -> Result<Resources> {
