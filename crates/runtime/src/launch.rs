@@ -466,7 +466,8 @@ fn fork(
         sys::process::setns(join.file.as_fd(), namespaces::PID).context(|| "join the pid namespace")?;
     }
     let make = |cgroup: Option<&OwnedFd>| Fork { flags: first, cgroup: cgroup.map(AsFd::as_fd) }.fork();
-    let forked = make(born_in.as_ref()).context(|| format!("clone with namespaces {first:#x}"));
+    let failed = |error| around.cgroup.birth_failed(error).prefixed(format!("clone with namespaces {first:#x}"));
+    let forked = make(born_in.as_ref()).map_err(failed);
     match forked? {
         Forked::Parent { pid, pidfd } => {
             if let Some(own) = own {

@@ -21,6 +21,12 @@ pub(crate) fn does_without_cgroups() -> bool {
     GIVEN.get().copied().unwrap_or_else(|| !rustix::process::geteuid().is_root() || in_user_namespace())
 }
 
+/// Whether device rules may stay unset: who is not root of the machine has no right to set them, and can make no device
+/// nodes that they would have to guard.
+pub(crate) fn does_without_device_rules() -> bool {
+    does_without_cgroups() || in_user_namespace()
+}
+
 /// Whether this process is in a user namespace below the machine's own.
 pub(crate) fn in_user_namespace() -> bool {
     const WHOLE: [&str; 3] = ["0", "0", "4294967295"];

@@ -622,3 +622,6 @@ fn the_same_bundle_gives_the_same_as_under_runc_and_crun() {
         assert_eq!(text(&theirs), ours_out, "{peer}");
     }
 }
+
+#[path = "rootless/cgroups.rs"]
+mod cgroups;

@@ -5,8 +5,20 @@
 use std::fmt;
 
 use oci::runtime::DeviceRule;
-use oci::{Error, Result};
+use oci::{Error, Kind, Result};
 use sys::bpf::Instruction;
+
+/// Lets rules stay unset that a user had no right to set. Every other failure, and everyone else's, counts: the
+/// container would have devices that it was not to have.
+pub(super) fn unless_a_user(result: Result<()>) -> Result<()> {
+    match result {
+        Err(error) if error.kind() == Kind::PermissionDenied && crate::rootless::does_without_device_rules() => {
+            crate::log::debug(format_args!("the device rules stay unset: {error}"));
+            Ok(())
+        }
+        result => result,
+    }
+}
 
 /// What is allowed in the end.
 #[derive(Debug, PartialEq, Eq)]

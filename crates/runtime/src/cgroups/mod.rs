@@ -185,6 +185,25 @@ impl Location {
         }
     }
 
+    /// Why a process could not be born in the cgroup. Whoever has no right to put one there is told so.
+    pub(crate) fn birth_failed(&self, error: std::io::Error) -> Error {
+        const EACCES: i32 = 13; // no namespace fails with it
+        match self {
+            Self::V2 { path } if error.raw_os_error() == Some(EACCES) => {
+                let error = Error::from(error);
+                Error::new(
+                    error.kind(),
+                    format!(
+                        "unable to apply cgroup configuration: put a process into {}: {error}; it is another user's, or \
+                         outside of what is delegated to this one: choose a place with linux.cgroupsPath",
+                        path.display()
+                    ),
+                )
+            }
+            _ => error.into(),
+        }
+    }
+
     /// Processes in the cgroup and below, by host process id.
     pub(crate) fn processes(&self) -> Result<Vec<i32>> {
         let mut pids = Vec::new();

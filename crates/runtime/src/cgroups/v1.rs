@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use oci::runtime::Resources;
 use oci::{Context, Error, Result};
 
-use super::devices::DeviceRules;
+use super::devices::{DeviceRules, unless_a_user};
 use super::files::{self, Undo, read, write};
 use super::{CGROUP2_MAGIC, Entrance, Location, Made, ROOT, check_fresh, make_directory};
 
@@ -102,7 +102,8 @@ pub(super) fn fill(paths: &Paths, pid: i32, resources: &Resources, made: &mut Ma
 fn set(paths: &Paths, resources: &Resources, settings: &[files::Setting]) -> Result<()> {
     files::apply(settings, |controller| directory(paths, controller), &mut None)?;
     if let Some(devices) = find(paths, "devices") {
-        set_devices(devices, &DeviceRules::for_container(&resources.devices)?)?;
+        let rules = DeviceRules::for_container(&resources.devices)?;
+        unless_a_user(set_devices(devices, &rules))?;
     } else if !resources.devices.is_empty() {
         return Err(missing("devices"));
     }
@@ -142,7 +143,7 @@ pub(super) fn update(paths: &Paths, resources: &Resources) -> Result<()> {
     if result.is_ok() && !resources.devices.is_empty() {
         result = directory(paths, "devices").and_then(|devices| {
             let rules = DeviceRules::for_container(&resources.devices)?;
-            change_devices(devices, &rules)
+            unless_a_user(change_devices(devices, &rules))
         });
     }
     if result.is_err()
@@ -191,7 +192,7 @@ fn put_line(directory: &Path, name: &str, file: &mut File, line: &str) -> Result
 }
 
 fn set_devices(directory: &Path, rules: &DeviceRules) -> Result<()> {
-    if !rustix::process::geteuid().is_root() {
+    if !rustix::process::geteuid().is_root() && crate::rootless::does_without_device_rules() {
         return Ok(());
     }
     let (base, other) =

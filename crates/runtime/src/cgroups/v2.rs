@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use oci::runtime::{MemoryLimits, Resources};
 use oci::{Context, Error, Result};
 
-use super::devices::DeviceRules;
+use super::devices::{DeviceRules, unless_a_user};
 use super::files::{self, Undo, read, write, write_io};
 use super::{Entrance, Location, Made, ROOT, check_fresh, make_directory};
 
@@ -242,10 +242,14 @@ fn set_unified(path: &Path, resources: &Resources, undo: &mut Option<Undo>) -> R
 }
 
 fn set_devices(path: &Path, resources: &Resources, replace: bool) -> Result<()> {
-    if !privileged() {
+    let rules = DeviceRules::for_container(&resources.devices)?;
+    if !privileged() && crate::rootless::does_without_device_rules() {
         return Ok(());
     }
-    let rules = DeviceRules::for_container(&resources.devices)?;
+    unless_a_user(attach_devices(path, &rules, replace))
+}
+
+fn attach_devices(path: &Path, rules: &DeviceRules, replace: bool) -> Result<()> {
     let directory = File::open(path).context(|| format!("open {}", path.display()))?;
     let old =
         if replace { sys::bpf::attached_device_programs(directory.as_fd()).unwrap_or_default() } else { Vec::new() };
