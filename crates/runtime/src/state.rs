@@ -292,7 +292,12 @@ impl Container {
     /// Notes where the cgroup will be. A symbolic link, because that is one call, and the note whole or not there.
     pub(crate) fn note_cgroup(&self, location: &Location) -> Result<()> {
         let text = serde_json::to_string(location).map_err(|e| Error::internal(e.to_string()))?;
-        match std::os::unix::fs::symlink(text, self.directory.join("cgroup")) {
+        let note = self.directory.join("cgroup");
+        match std::os::unix::fs::symlink(&text, &note) {
+            // Nothing is at the old place, or it would have been the right one.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => fs::remove_file(&note)
+                .and_then(|()| std::os::unix::fs::symlink(text, &note))
+                .context(|| "note the container's cgroup anew"),
             // Many long paths; the cgroup of a container that is killed so early then stays.
             Err(error) if error.kind() == ErrorKind::InvalidFilename => Ok(()),
             result => result.context(|| "note the container's cgroup"),

@@ -566,3 +566,6 @@ fn a_container_that_may_manage_its_cgroup_owns_it() {
         b.assert_nothing_left();
     }
 }
+
+#[path = "cgroups/elsewhere.rs"]
+mod elsewhere;

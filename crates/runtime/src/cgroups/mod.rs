@@ -70,38 +70,68 @@ pub(crate) fn unified() -> bool {
     rustix::fs::statfs(ROOT).is_ok_and(|s| s.f_type == CGROUP2_MAGIC)
 }
 
+/// The place below a hierarchy's root or, if it is not absolute, below the own cgroup.
+fn inner(id: &str, cgroups_path: Option<&str>) -> Result<(String, bool)> {
+    let wanted = cgroups_path.filter(|p| !p.is_empty());
+    if let Some(path) = wanted
+        && path.split(':').count() == 3
+        && !path.starts_with('/')
+    {
+        return Err(Error::unsupported(format!(
+            "linux.cgroupsPath: {path:?} is in systemd's form (slice:prefix:name), which needs --systemd-cgroup"
+        )));
+    }
+    // Cleaned, so that ".." cannot lead out of the hierarchy.
+    let path = wanted.map(crate::plan::mounts::clean);
+    let absolute = wanted.is_some_and(|p| p.starts_with('/'));
+    let inner = path.as_deref().unwrap_or(id).trim_start_matches('/');
+    if inner.is_empty() {
+        return Err(Error::invalid("linux.cgroupsPath: the root cgroup cannot be a container's"));
+    }
+    Ok((inner.to_owned(), absolute))
+}
+
 impl Location {
     /// Decides where the cgroup of container `id` shall be. Nothing is made.
     pub(crate) fn find(id: &str, cgroups_path: Option<&str>) -> Result<Self> {
-        let wanted = cgroups_path.filter(|p| !p.is_empty());
-        if let Some(path) = wanted
-            && path.split(':').count() == 3
-            && !path.starts_with('/')
-        {
-            return Err(Error::unsupported(format!(
-                "linux.cgroupsPath: {path:?} is in systemd's form (slice:prefix:name), which needs --systemd-cgroup"
-            )));
-        }
-        // Cleaned, so that ".." cannot lead out of the hierarchy.
-        let path = wanted.map(crate::plan::mounts::clean);
-        let absolute = wanted.is_some_and(|p| p.starts_with('/'));
-        let inner = path.as_deref().unwrap_or(id).trim_start_matches('/');
-        if inner.is_empty() {
-            return Err(Error::invalid("linux.cgroupsPath: the root cgroup cannot be a container's"));
-        }
+        let (inner, absolute) = inner(id, cgroups_path)?;
         let own = files::read_kernel_file(Path::new("/proc/self/cgroup"))?;
-        if unified() { Ok(v2::locate(&own, inner, absolute)) } else { Ok(v1::locate(&own, inner, absolute)) }
+        if unified() { Ok(v2::locate(&own, &inner, absolute)) } else { Ok(v1::locate(&own, &inner, absolute)) }
     }
 
-    /// As [`Location::create`], but who is not root of the machine and has no cgroups delegated gets none, if neither limits nor a
-    /// place are asked for.
-    pub(crate) fn create_or_do_without(&mut self, resources: &Resources, placed: bool) -> Result<Made> {
-        let error = match self.create(resources) {
+    /// Where it is instead, if v1 hierarchies are not mounted where everybody has them.
+    fn elsewhere(&self, id: &str, cgroups_path: Option<&str>) -> Result<Option<Self>> {
+        let Self::V1 { paths } = self else { return Ok(None) };
+        let (inner, absolute) = inner(id, cgroups_path)?;
+        let own = files::read_kernel_file(Path::new("/proc/self/cgroup"))?;
+        v1::locate_mounted(&own, &inner, absolute, paths)
+    }
+
+    /// Makes the cgroup of container `id` where it was decided to be, or where the mounts say, of which `note` is told
+    /// before. Who is not root of the machine and has no cgroups delegated gets none, if neither limits nor a place are
+    /// asked for.
+    pub(crate) fn settle(
+        &mut self,
+        id: &str,
+        cgroups_path: Option<&str>,
+        resources: &Resources,
+        note: impl FnOnce(&Self) -> Result<()>,
+    ) -> Result<Made> {
+        let mut result = self.create(resources);
+        if result.is_err()
+            && let Some(place) = self.elsewhere(id, cgroups_path)?
+        {
+            note(&place)?;
+            result = place.create(resources);
+            *self = place;
+        }
+        let error = match result {
             Err(error) if error.kind() == oci::Kind::PermissionDenied && crate::rootless::does_without_cgroups() => {
                 error
             }
             result => return result,
         };
+        let placed = cgroups_path.is_some_and(|p| !p.is_empty());
         if placed {
             return Err(error.prefixed("unable to apply cgroup configuration"));
         }
@@ -289,7 +319,7 @@ impl Location {
             Self::V1 { paths } => paths.iter().map(|(_, p)| p.as_path()).collect(),
             Self::V2 { path } => vec![path],
         };
-        for path in paths.into_iter().filter(|path| path.starts_with(ROOT)) {
+        for path in paths.into_iter().filter(|path| is_cgroup(path)) {
             let _ = fs::remove_dir(path);
         }
     }
@@ -329,6 +359,12 @@ impl Location {
     }
 }
 
+/// What is recorded should be one; what a directory elsewhere is, its filesystem tells.
+fn is_cgroup(path: &Path) -> bool {
+    let of_cgroups = |magic| magic == v1::CGROUP_MAGIC || magic == CGROUP2_MAGIC;
+    path.starts_with(ROOT) || rustix::fs::statfs(path).is_ok_and(|s| of_cgroups(s.f_type))
+}
+
 /// A container without a cgroup cannot be limited.
 fn check_unlimited(resources: &Resources) -> Result<()> {
     let unlimited = Resources { devices: Vec::new(), ..resources.clone() };
@@ -361,8 +397,8 @@ pub(crate) fn remove_made(made: &[PathBuf]) {
     }
 }
 
-/// Makes a cgroup directory with its parents; reports each one made, outermost first.
-fn make_directory(path: &Path, made: &mut Made) -> Result<bool> {
+/// Makes a cgroup directory with its parents below `top`; reports each one made, outermost first.
+fn make_directory(top: &Path, path: &Path, made: &mut Made) -> Result<bool> {
     // A parent can be removed by another container's end between the two steps.
     for _ in 0..16 {
         match fs::create_dir(path) {
@@ -372,8 +408,8 @@ fn make_directory(path: &Path, made: &mut Made) -> Result<bool> {
             }
             Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(false),
             Err(error) if error.kind() == ErrorKind::NotFound => match path.parent() {
-                Some(parent) if parent.starts_with(ROOT) => {
-                    make_directory(parent, made)?;
+                Some(parent) if parent != top && parent.starts_with(top) => {
+                    make_directory(top, parent, made)?;
                 }
                 _ => return Err(error).context(|| format!("make cgroup {}", path.display())),
             },

@@ -1,6 +1,7 @@
 //! cgroup v1, and the v1 controllers of a hybrid machine.
 
 mod limits;
+mod mounted;
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -16,6 +17,7 @@ use super::files::{self, Undo, read, write};
 use super::{CGROUP2_MAGIC, Entrance, Location, Made, ROOT, check_fresh, make_directory};
 
 pub(super) use limits::{check_page_size, rdma_line};
+pub(super) use mounted::CGROUP_MAGIC;
 
 type Paths = [(String, PathBuf)];
 
@@ -28,6 +30,17 @@ pub(super) fn locate(own: &str, inner: &str, absolute: bool) -> Location {
     let hybrid = rustix::fs::statfs(HYBRID).is_ok_and(|s| s.f_type == CGROUP2_MAGIC);
     let paths = paths(own, inner, absolute, hybrid);
     if paths.is_empty() { Location::None } else { Location::V1 { paths } }
+}
+
+/// The same by what is mounted. `None` where nothing else comes of it.
+pub(super) fn locate_mounted(own: &str, inner: &str, absolute: bool, known: &Paths) -> Result<Option<Location>> {
+    let mounts = files::read_kernel_file(Path::new("/proc/self/mountinfo"))?;
+    let mut paths = mounted::paths(own, &mounts, inner, absolute)?;
+    if paths.is_empty() {
+        return Ok(None);
+    }
+    paths.extend(known.iter().filter(|(controllers, _)| controllers.is_empty()).cloned());
+    Ok((paths != known).then_some(Location::V1 { paths }))
 }
 
 fn paths(own: &str, inner: &str, absolute: bool, hybrid: bool) -> Vec<(String, PathBuf)> {
@@ -54,6 +67,13 @@ fn mount_point(controllers: &str) -> PathBuf {
     Path::new(ROOT).join(controllers.strip_prefix("name=").unwrap_or(controllers))
 }
 
+/// The directory above which nothing of a hierarchy is looked for or made.
+fn top(controllers: &str, path: &Path) -> PathBuf {
+    let point = mount_point(controllers);
+    // Where it is mounted elsewhere, it was found there.
+    if path.starts_with(&point) { point } else { "/".into() }
+}
+
 /// This process's own cgroup; inside a container with a bind-mounted hierarchy it may not be visible.
 fn own_directory(mount: PathBuf, own_path: &str) -> PathBuf {
     let own = mount.join(own_path.trim_start_matches('/'));
@@ -73,12 +93,13 @@ pub(super) fn create(paths: &Paths, resources: &Resources, made: &mut Made) -> R
     // A new cgroup's OOM killer is on.
     settings.retain(|s| s.file != "memory.oom_control" || s.value != "0");
     for (controllers, path) in paths {
-        let new = make_directory(path, made).context(|| format!("cgroup controller {controllers}"))?;
+        let new = make_directory(&top(controllers, path), path, made)
+            .context(|| format!("cgroup controller {controllers}"))?;
         if !new {
             check_fresh(path, "freezer.state", "FROZEN")?;
         }
         if controllers.split(',').any(|c| c == "cpuset") {
-            fill_cpuset(path, new)?;
+            fill_cpuset(&top(controllers, path), path, new)?;
         }
     }
     set(paths, resources, &settings)
@@ -90,9 +111,10 @@ pub(super) fn fill(paths: &Paths, pid: i32, resources: &Resources, made: &mut Ma
     settings.retain(|s| s.file != "memory.oom_control" || s.value != "0");
     let systemds = |(controllers, path): &&(String, PathBuf)| controllers == "name=systemd" || path.starts_with(HYBRID);
     for (controllers, path) in paths.iter().filter(|p| !systemds(p)) {
-        let new = make_directory(path, made).context(|| format!("cgroup controller {controllers}"))?;
+        let new = make_directory(&top(controllers, path), path, made)
+            .context(|| format!("cgroup controller {controllers}"))?;
         if controllers.split(',').any(|c| c == "cpuset") {
-            fill_cpuset(path, new)?;
+            fill_cpuset(&top(controllers, path), path, new)?;
         }
         write(path, "cgroup.procs", &pid.to_string())?;
     }
@@ -112,8 +134,7 @@ fn set(paths: &Paths, resources: &Resources, settings: &[files::Setting]) -> Res
 
 /// A new cpuset is empty, nothing can enter an empty one, and what its parent has not it cannot have: whatever is empty
 /// on the way is filled from above, whoever made it.
-fn fill_cpuset(path: &Path, new: bool) -> Result<()> {
-    let root = mount_point("cpuset");
+fn fill_cpuset(top: &Path, path: &Path, new: bool) -> Result<()> {
     for file in ["cpuset.cpus", "cpuset.mems"] {
         let mut empty = Vec::new();
         let mut directory = path;
@@ -124,9 +145,9 @@ fn fill_cpuset(path: &Path, new: bool) -> Result<()> {
                 break value;
             }
             empty.push(directory);
-            match directory.parent().filter(|_| directory != root) {
-                Some(parent) if parent.starts_with(ROOT) => directory = parent,
-                _ => break value,
+            match directory.parent().filter(|_| directory != top) {
+                Some(parent) => directory = parent,
+                None => break value,
             }
         };
         for directory in empty.into_iter().rev() {

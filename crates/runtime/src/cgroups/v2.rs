@@ -33,7 +33,7 @@ pub(super) fn locate(own: &str, inner: &str, absolute: bool) -> Location {
 
 pub(super) fn create(path: &Path, resources: &Resources, made: &mut Made) -> Result<()> {
     let settings = settings(resources)?;
-    let new = make_directory(path, made)?;
+    let new = make_directory(Path::new(ROOT), path, made)?;
     if !new {
         check_fresh(path, "cgroup.freeze", "1")?;
     }

@@ -99,8 +99,7 @@ fn build(
     let resources = linux.resources.take().unwrap_or_default();
     let mut record = new_record(request, &mut spec, &plan);
     let mut location = location;
-    let made =
-        location.create_or_do_without(&resources, linux.cgroups_path.as_deref().is_some_and(|p| !p.is_empty()))?;
+    let made = location.settle(&request.id, linux.cgroups_path.as_deref(), &resources, |_| Ok(()))?;
     record.cgroup = location.clone();
     record.cgroup_made = location.parents_among(&made);
     undo.made = Some(made);

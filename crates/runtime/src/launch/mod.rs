@@ -188,9 +188,9 @@ fn prepare(
         location.check_unused()?;
         record.unit = Some(systemd.unit.clone());
     } else {
-        let placed = linux.cgroups_path.as_deref().is_some_and(|p| !p.is_empty());
         container.note_cgroup(location)?;
-        let made = location.create_or_do_without(resources, placed)?;
+        let path = linux.cgroups_path.as_deref();
+        let made = location.settle(&request.id, path, resources, |place| container.note_cgroup(place))?;
         record.cgroup_made = location.parents_among(&made);
         undo.made = Some(made);
         owner.map_or(Ok(()), |user| location.give_to(user))?;

@@ -231,6 +231,26 @@ mod on_v2 {
 
     #[test]
     #[ignore = "run by under_systemd_with_v2"]
+    fn a_slice_is_no_containers_unit() {
+        let mut b = fresh();
+        b.script("true");
+        b.linux().cgroups_path = Some("system.slice:x:sampan-test.slice".into());
+        // runc tries, and systemd does not put processes into slices.
+        for (runtime, words) in
+            [(b.runtime.clone(), "can only be in a scope"), ("runc".into(), "Cannot set property PIDs")]
+        {
+            b.runtime = runtime;
+            let output = by_systemd(&b, &["run"]);
+            assert!(!output.status.success() && said(&output).contains(words), "{}", said(&output));
+            assert_eq!(property("sampan-test.slice", "ActiveState"), "inactive");
+            let found = Command::new("find").args(["/sys/fs/cgroup", "-name", "sampan-test.slice"]).output();
+            assert_eq!(text(&found.expect("find")), "", "cgroups are left");
+            b.assert_nothing_left();
+        }
+    }
+
+    #[test]
+    #[ignore = "run by under_systemd_with_v2"]
     fn annotations_are_properties() {
         let mut b = fresh();
         b.spec.annotations = [
