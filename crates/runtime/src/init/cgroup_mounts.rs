@@ -39,7 +39,7 @@ fn v2(mount: &PlannedMount, target: &OwnedFd, flags: u64, around: &Surroundings<
     match rustix::mount::mount(c"cgroup", proc_path(target.as_fd()), c"cgroup2", bits, None) {
         Ok(()) if mount.recursive == AttrChange::default() && mount.propagation.is_empty() => return Ok(None),
         Ok(()) => {
-            return Ok(Some(around.root.resolve(&mount.destination).map_err(std::io::Error::from)?));
+            return Ok(Some(around.root.mounted(&mount.destination)?));
         }
         // In a user namespace without a cgroup namespace of its own.
         Err(Errno::PERM | Errno::BUSY) => {}
@@ -72,7 +72,7 @@ fn v1(
     let data = crate::plan::mounts::labelled("mode=755", around.label)?;
     rustix::mount::mount(c"tmpfs", proc_path(target.as_fd()), c"tmpfs", outer, data.as_c_str())
         .map_err(std::io::Error::from)?;
-    let directory = around.root.resolve(&mount.destination).map_err(std::io::Error::from)?;
+    let directory = around.root.mounted(&mount.destination)?;
     let mut done = Batch::default();
     // The v2 hierarchy of a hybrid machine has no name here, as under runc.
     for (controllers, path) in paths.iter().filter(|(controllers, _)| !controllers.is_empty()) {

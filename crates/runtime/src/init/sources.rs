@@ -109,7 +109,8 @@ fn clone_source(mount: &PlannedMount, source: &std::ffi::CStr, recursive: bool) 
         .context(|| format!("error mounting {:?} to rootfs at {:?}", source.to_string_lossy(), mount.destination))
 }
 
-/// The source of each bind mount, in the plan's order, but for those in the rootfs, which may not be there yet. `handed` are those of [`Opened`], or nothing.
+/// The source of each bind mount, in the plan's order, but for those in the rootfs, which may not be there yet. `handed`
+/// are those of [`Opened`], or nothing.
 pub(crate) fn open(plan: &InitPlan, handed: Vec<Option<OwnedFd>>) -> Result<Vec<Option<Source>>> {
     let user = plan.namespaces.has(namespaces::USER);
     let mut handed = handed.into_iter();
