@@ -232,6 +232,8 @@ fn what_goes_wrong_in_criu_leaves_the_container_running() {
         ("other-1", "criu answers PAGE_SERVER_CHLD to DUMP"),
         ("old", "CRIU version 21200 must be 30000 or higher"),
         ("dump-fails", "criu failed: type DUMP errno 0"),
+        ("freeze-death", "criu failed: unexpected EOF (exit status 4)"),
+        ("dump-orphans", "criu failed: unexpected EOF (exit status 4)"),
     ] {
         let error = stage.refused(&b, mode, &["checkpoint", "--image-path", "img", "--work-path", "work", &id]);
         assert!(error.contains(word), "{mode}: {error}");
@@ -252,6 +254,39 @@ fn a_criu_that_hangs_is_given_up() {
     let error = stage.refused(&b, "hang-10", &["checkpoint", &id]);
     assert!(error.contains("CRIU version check failed: criu has not answered for"), "{error}");
     assert_eq!(b.status(), "running");
+}
+
+#[test]
+fn a_signal_while_criu_is_at_work_is_a_failure_like_any_other() {
+    let Some(mut b) = bench() else { return };
+    let stage = Stage::new(&b);
+    let id = b.id.clone();
+    let interrupt = |b: &Bench, mode: &str, args: &[&str], signal: i32| {
+        let mut child = stage.command(b, mode, args).spawn().expect("spawn");
+        let waits = stage.notes.join("waits");
+        b.until("criu at work", || fs::read(&waits).is_ok_and(|pid| !pid.is_empty()));
+        let criu: i32 = fs::read_to_string(&waits).expect("pid").parse().expect("number");
+        sys::process::kill(child.id().cast_signed(), signal).expect("kill");
+        assert_eq!(child.wait().expect("wait").code(), Some(1));
+        let said = fs::read_to_string(stage.notes.join("err")).expect("stderr");
+        assert!(said.contains(&format!("given up: signal {signal} came while criu was at work")), "{said}");
+        assert!(!alive(criu), "criu is over before the runtime is");
+        fs::remove_file(&waits).expect("remove");
+        fs::remove_file(stage.notes.join("undone")).expect("criu undoes what it has begun");
+    };
+    b.started("exec sleep 100");
+    interrupt(&b, "dump-waits", &["checkpoint", &id], 15);
+    interrupt(&b, "dump-waits", &["checkpoint", "--pre-dump", &id], 2);
+    assert_eq!(b.status(), "running");
+    b.ok(&["delete", "--force", &id]);
+    let images = saved(&mut b);
+    let bundle = b.bundle();
+    let words = ["restore", "-b", bundle.to_str().expect("path"), "--image-path", images.to_str().expect("path")];
+    for more in [&["--detach", &*id] as &[&str], &[&id]] {
+        interrupt(&b, "restore-waits", &[&words, more].concat(), 1);
+        b.assert_nothing_left();
+        b.until("the end of what was half restored", || !alive(stage.pid()));
+    }
 }
 
 #[test]
@@ -440,6 +475,7 @@ fn a_failed_restore_leaves_nothing() {
         ("garbage-2", "cannot read criu's answer"),
         ("other-2", "criu answers PAGE_SERVER_CHLD to RESTORE"),
         ("early-death", "criu failed: unexpected EOF (exit status 4)"),
+        ("restore-orphans", "criu failed: unexpected EOF (exit status 4)"),
         ("wrong-pid", "criu says that it has restored process 0"),
         ("late-errno", "criu failed: type RESTORE errno 5"),
         ("late-death", "criu failed: unexpected EOF (exit status 4)"),

@@ -166,9 +166,10 @@ fn a_counter_goes_on_where_it_was() {
         b.run_detached(COUNTER, &pipes);
         b.counts_on(0);
         let mut last = 0;
-        for _ in 0..2 {
+        // Strict: its cgroup must have gone with it.
+        for more in [&[] as &[&str], &["--manage-cgroups-mode", "strict"]] {
             let before = (b.pid(), b.state()["created"].clone());
-            b.checkpoint(&[]);
+            b.checkpoint(more);
             b.gone();
             let at = b.count();
             assert!(at > last);
@@ -176,7 +177,7 @@ fn a_counter_goes_on_where_it_was() {
             std::thread::sleep(std::time::Duration::from_millis(300));
             assert_eq!(b.count(), at, "nothing counts any more");
             let pid_file = b.path("pid");
-            b.restore(&pipes, &["--pid-file", &pid_file]);
+            b.restore(&pipes, &[&["--pid-file", &pid_file], more].concat());
             assert_eq!(b.status(), "running");
             assert_eq!(fs::read_to_string(&pid_file).expect("pid file"), b.pid().to_string());
             assert_ne!((b.pid(), b.state()["created"].clone()), before);

@@ -131,3 +131,6 @@ fn under_systemd_with_hybrid() {
 
 #[path = "systemd/machine.rs"]
 mod machine;
+
+#[path = "systemd/restored.rs"]
+mod restored;

@@ -119,3 +119,71 @@ pub fn descriptor() -> io::Result<std::os::fd::OwnedFd> {
     // SAFETY: a new descriptor that nobody else knows.
     Ok(unsafe { std::os::fd::OwnedFd::from_raw_fd(fd) })
 }
+
+/// Signals that would end this process, held back until this is dropped: its descriptor, for `poll(2)`, can be read
+/// when one has come.
+#[derive(Debug)]
+pub struct Held {
+    descriptor: std::os::fd::OwnedFd,
+    before: Mask,
+}
+
+impl Held {
+    /// Holds `signals` back, but those that are ignored: nobody waits for their effect.
+    ///
+    /// # Errors
+    /// Those of `signalfd(2)`.
+    pub fn new(signals: &[i32]) -> io::Result<Self> {
+        use std::os::fd::FromRawFd;
+        let wanted = set(|s| {
+            // SAFETY: the pointer is valid for writes; a wrong number is refused and changes nothing.
+            unsafe { libc::sigemptyset(s) };
+            for signal in signals.iter().filter(|signal| !ignored(**signal)) {
+                // SAFETY: the set was initialised before; a wrong number is refused and changes nothing.
+                unsafe { libc::sigaddset(s, *signal) };
+            }
+        });
+        // SAFETY: an initialised set.
+        let fd = unsafe { libc::signalfd(-1, &raw const wanted, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: a new descriptor that nobody else knows.
+        let descriptor = unsafe { std::os::fd::OwnedFd::from_raw_fd(fd) };
+        let mut before = wanted;
+        // SAFETY: both sets are initialised; SIG_BLOCK with valid sets cannot fail.
+        unsafe { libc::sigprocmask(libc::SIG_BLOCK, &raw const wanted, &raw mut before) };
+        Ok(Self { descriptor, before: Mask(before) })
+    }
+
+    /// Takes one that has come.
+    pub fn take(&self) -> Option<i32> {
+        use std::os::fd::AsRawFd;
+        let mut info = MaybeUninit::<libc::signalfd_siginfo>::uninit();
+        let size = size_of::<libc::signalfd_siginfo>();
+        // SAFETY: the pointer is valid for writes of that size.
+        let read = unsafe { libc::read(self.descriptor.as_raw_fd(), info.as_mut_ptr().cast(), size) };
+        // SAFETY: the kernel writes whole structures or nothing.
+        (read == size as isize).then(|| unsafe { info.assume_init() }.ssi_signo as i32)
+    }
+}
+
+impl std::os::fd::AsFd for Held {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.descriptor.as_fd()
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        restore(&self.before);
+    }
+}
+
+fn ignored(signal: i32) -> bool {
+    let mut action = MaybeUninit::<libc::sigaction>::uninit();
+    // SAFETY: the pointer is valid for writes, and nothing is changed.
+    let asked = unsafe { libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr()) };
+    // SAFETY: filled in where the call has succeeded.
+    asked == 0 && unsafe { action.assume_init() }.sa_sigaction == libc::SIG_IGN
+}

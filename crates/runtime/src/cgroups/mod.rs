@@ -162,6 +162,15 @@ impl Location {
         }
     }
 
+    /// A directory of it that exists.
+    pub(crate) fn existing(&self) -> Option<&Path> {
+        match self {
+            Self::None => None,
+            Self::V1 { paths } => paths.iter().map(|(_, path)| path.as_path()).find(|path| path.exists()),
+            Self::V2 { path } => Some(path.as_path()).filter(|path| path.exists()),
+        }
+    }
+
     /// Refuses a cgroup that is somebody's already.
     pub(crate) fn check_unused(&self) -> Result<()> {
         match self {

@@ -8,6 +8,7 @@ use super::Command;
 use super::checkpoint::{options, warn_of_rootless};
 use super::run::wait_and_remove;
 use crate::cli::{self, Args, Count, Failure, Flag, Global, switch, value};
+use crate::criu;
 use crate::criu::proto::field;
 use crate::criu::restore::{Restore, restore};
 use crate::foreground;
@@ -54,7 +55,7 @@ fn attempt(global: &Global, args: &Args) -> Result<i32> {
     crate::state::check_id(&id)?;
     warn_of_rootless();
     let text = |name: &str| args.get(name).filter(|v| !v.is_empty()).map(String::from);
-    let wanted = Restore {
+    let mut wanted = Restore {
         options: options(
             args,
             &[
@@ -68,13 +69,19 @@ fn attempt(global: &Global, args: &Args) -> Result<i32> {
         )?,
         lsm_profile: text("lsm-profile"),
         lsm_mount_context: text("lsm-mount-context"),
+        strict: false,
     };
+    wanted.strict = wanted.options.cgroups_mode == criu::STRICT;
+    if wanted.strict {
+        wanted.options.cgroups_mode = criu::FULL;
+    }
     let detached = args.on("detach");
     let mut request = Request {
         root: global.root.clone(),
         id,
         bundle: cli::bundle(args)?,
         pid_file: text("pid-file").map(PathBuf::from),
+        systemd: global.systemd,
         ..Default::default()
     };
     let spec = launch::read_spec(&request.bundle)?;

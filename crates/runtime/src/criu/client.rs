@@ -10,6 +10,10 @@
 //! criu opens descriptors named in a request through `/proc/<runtime>/fd`; those it is to inherit it has by the same
 //! number as the runtime. If the line breaks, criu undoes what it has begun: so a failure closes the line first, and
 //! only a criu that does not go then is killed.
+//!
+//! A dump can be as long as the memory is large, and a restore may wait for pages from elsewhere: there is no limit of
+//! time that would be right. What ends the waiting is the line's end, criu's own end (a child of criu's may hold the
+//! line open), and a signal to the runtime, which is a failure like any other.
 
 use std::ffi::{CStr, CString};
 use std::mem::MaybeUninit;
@@ -17,7 +21,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::time::Duration;
 
-use oci::{Context, Error, Result};
+use oci::{Context, Error, Kind, Result};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
@@ -28,8 +32,9 @@ use rustix::net::{
 use rustix::process::{WaitId, WaitIdOptions, WaitIdStatus, waitid};
 use sys::clone::{Fork, Forked};
 use sys::exec::Vector;
+use sys::signal::Held;
 
-use super::proto::{Feature, Kind, Message, Notify, Response, notified, request, request_feature};
+use super::proto::{self, Feature, Message, Notify, Response, notified, request, request_feature};
 use crate::cgroups::Entrance;
 use crate::channel::Channel;
 use crate::init::transform;
@@ -61,7 +66,7 @@ impl Program {
     pub(crate) fn find() -> Result<Self> {
         let found = (|| {
             let program = Self { path: look_up()?, version: 0 };
-            let answer = program.ask(&request(Kind::VERSION))?;
+            let answer = program.ask(&request(proto::Kind::VERSION))?;
             let version = answer.version.ok_or_else(|| Error::corrupt("criu's answer has no version"))?;
             Ok(Self { version: version.number(), ..program })
         })();
@@ -90,9 +95,9 @@ impl Program {
 
     /// A question that a criu answers at once.
     fn ask(&self, question: &Message) -> Result<Response> {
-        let mut session = self.start(Setup::default())?;
+        let mut session = self.start(Setup { own_group: true, ..Default::default() })?;
         session.patience = Some(ASK_TIMEOUT);
-        let answer = session.converse(question, |_, _| Err(Error::corrupt("criu notifies without a reason")))?;
+        let answer = session.converse(question, None, |_, _| Err(Error::corrupt("criu notifies without a reason")))?;
         session.end()?;
         Ok(answer)
     }
@@ -126,6 +131,9 @@ impl Program {
     fn become_criu(&self, setup: Setup<'_>, line: &OwnedFd) -> Error {
         let prepare = || -> Result<(Vector, Vector)> {
             transform::enter_cgroups(setup.entrance.files)?;
+            if setup.own_group {
+                rustix::process::setpgid(None, None).map_err(io).context(|| "make a process group")?;
+            }
             if let Some(prepare) = setup.prepare {
                 prepare()?;
             }
@@ -185,6 +193,9 @@ pub(crate) struct Setup<'a> {
     pub(crate) inherit: &'a [BorrowedFd<'a>],
     /// Whether the standard descriptors are the runtime's; otherwise they are the null device.
     pub(crate) keep_standard: bool,
+    /// Whether it is in a process group of its own: then a terminal's keys reach the runtime alone, which lets criu undo
+    /// what it has begun. A criu that dies half-way can leave the processes that it works on unable to go on.
+    pub(crate) own_group: bool,
     /// Done in the new process before criu.
     pub(crate) prepare: Option<&'a dyn Fn() -> Result<()>>,
 }
@@ -196,21 +207,21 @@ pub(crate) struct Session {
     /// Until it is reaped.
     pidfd: Option<OwnedFd>,
     pub(crate) pid: i32,
-    /// The longest silence. A dump can be as long as the memory is large, so there it is the caller's to give up: when
-    /// the runtime is killed, the line breaks and criu undoes what it has begun.
+    /// The longest silence, where there is a limit.
     patience: Option<Duration>,
 }
 
 impl Session {
-    /// Sends the request and serves notifications until the answer.
+    /// Sends the request and serves notifications until the answer, or until one of the signals held back comes.
     pub(crate) fn converse(
         &mut self,
         request: &Message,
+        held: Option<&Held>,
         mut notice: impl FnMut(&Notify, Option<OwnedFd>) -> Result<()>,
     ) -> Result<Response> {
         self.send(request)?;
         loop {
-            let (answer, fd) = self.receive()?;
+            let (answer, fd) = self.receive(held)?;
             if !answer.success {
                 let detail = answer
                     .message
@@ -224,7 +235,7 @@ impl Session {
                     answer.errno
                 )));
             }
-            if answer.kind() != Kind::NOTIFY {
+            if answer.kind() != proto::Kind::NOTIFY {
                 return Ok(answer);
             }
             let notify =
@@ -244,12 +255,24 @@ impl Session {
         }
     }
 
-    fn receive(&self) -> Result<(Response, Option<OwnedFd>)> {
-        let Some(line) = &self.line else { return Err(Error::internal("the line to criu is closed")) };
-        if let Some(patience) = self.patience {
-            wait_for(line.as_fd(), patience)?
-                .then_some(())
-                .ok_or_else(|| Error::deadline(format!("criu has not answered for {} seconds", patience.as_secs())))?;
+    fn receive(&self, held: Option<&Held>) -> Result<(Response, Option<OwnedFd>)> {
+        let (Some(line), Some(pidfd)) = (&self.line, &self.pidfd) else {
+            return Err(Error::internal("the line to criu is closed"));
+        };
+        let mut watched = vec![line.as_fd(), pidfd.as_fd()];
+        watched.extend(held.map(AsFd::as_fd));
+        match wait_for_any(&watched, self.patience)? {
+            // What criu has said before its end is still on the line.
+            Some(0) => {}
+            Some(1) => return Err(self.gone()),
+            Some(_) => {
+                let signal = held.and_then(Held::take).map_or("a signal".to_owned(), |s| format!("signal {s}"));
+                return Err(Error::new(Kind::Cancelled, format!("given up: {signal} came while criu was at work")));
+            }
+            None => {
+                let seconds = self.patience.unwrap_or_default().as_secs();
+                return Err(Error::deadline(format!("criu has not answered for {seconds} seconds")));
+            }
         }
         let mut packet = vec![0; MAX_PACKET];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
@@ -335,13 +358,22 @@ pub(crate) fn describe(status: &WaitIdStatus) -> String {
 
 /// Waits until a descriptor can be read; false when the time is over.
 fn wait_for(fd: BorrowedFd<'_>, time: Duration) -> Result<bool> {
-    let end = std::time::Instant::now() + time;
+    Ok(wait_for_any(&[fd], Some(time))?.is_some())
+}
+
+/// Waits until one of the descriptors can be read, and returns the first that can; none when the time is over.
+fn wait_for_any(watched: &[BorrowedFd<'_>], time: Option<Duration>) -> Result<Option<usize>> {
+    let end = time.map(|time| std::time::Instant::now() + time);
     loop {
-        let left = end.saturating_duration_since(std::time::Instant::now());
-        let time = Timespec { tv_sec: left.as_secs() as _, tv_nsec: left.subsec_nanos() as _ };
-        match poll(&mut [PollFd::from_borrowed_fd(fd, PollFlags::IN)], Some(&time)) {
+        let left = end.map(|end| end.saturating_duration_since(std::time::Instant::now()));
+        let left = left.map(|left| Timespec { tv_sec: left.as_secs() as _, tv_nsec: left.subsec_nanos() as _ });
+        let mut fds: Vec<PollFd<'_>> = watched.iter().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
+        match poll(&mut fds, left.as_ref()) {
             Err(Errno::INTR) => {}
-            result => return Ok(result.map_err(io).context(|| "wait for criu")? > 0),
+            result => {
+                result.map_err(io).context(|| "wait for criu")?;
+                return Ok(fds.iter().position(|fd| !fd.revents().is_empty()));
+            }
         }
     }
 }

@@ -2,15 +2,16 @@
 
 use std::fs;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use oci::{Context, Error, Result};
 use rustix::fs::{Mode, OFlags};
+use sys::signal::Held;
 
 use super::client::{Program, Session, Setup};
 use super::proto::{Feature, Kind, Message, field, request_with};
-use super::{DESCRIPTORS, EXTERNAL_NAMESPACES, Options, common, directories, oldest_for, quote_log};
+use super::{DESCRIPTORS, EXTERNAL_NAMESPACES, Options, common, directories, hold_signals, oldest_for, quote_log};
 use crate::cgroups::Location;
 use crate::init::criu_root::real_path;
 use crate::plan::namespaces;
@@ -38,6 +39,9 @@ pub(crate) struct Dump {
 pub(crate) fn checkpoint(container: &Container, mut dump: Dump) -> Result<()> {
     let record = container.record()?;
     let (pid, _handle) = container.init().ok_or_else(|| Error::conflict("container not running"))?;
+    if let Some(lost) = &record.external.lost {
+        return Err(Error::unsupported(lost.clone()));
+    }
     let program = Program::find()?;
     if dump.pre_dump {
         program.require_feature(Feature::MemTrack)?;
@@ -45,7 +49,8 @@ pub(crate) fn checkpoint(container: &Container, mut dump: Dump) -> Result<()> {
     if dump.lazy_pages {
         program.require_feature(Feature::LazyPages)?;
     }
-    make_directory(&dump.options.images)?;
+    let in_user_namespace = record.namespaces & namespaces::USER != 0;
+    make_directory(&dump.options.images, in_user_namespace.then_some(pid))?;
     let (images, work) = directories(&dump.options)?;
     let mut message = Message::default();
     common(&mut message, &dump.options, &images, work.as_ref(), LOG, &record.annotations);
@@ -77,15 +82,24 @@ pub(crate) fn checkpoint(container: &Container, mut dump: Dump) -> Result<()> {
         write_descriptors(&dump.options.images, pid)?;
     }
     let kind = if dump.pre_dump { Kind::PRE_DUMP } else { Kind::DUMP };
-    let result = program.start(Setup::default()).and_then(|session| talk(session, kind, &message, &mut dump.status));
+    let held = hold_signals()?;
+    let paused = record.cgroup.frozen();
+    let setup = Setup { own_group: true, ..Default::default() };
+    let result = program.start(setup).and_then(|session| talk(session, kind, &message, &held, &mut dump.status));
     if result.is_err() {
         quote_log(&dump.options, LOG);
+        // A criu that was killed leaves the cgroup as it was in that moment.
+        if record.cgroup.frozen() != paused
+            && let Err(error) = record.cgroup.set_frozen(paused)
+        {
+            crate::log::warn(format_args!("{error}"));
+        }
     }
     result
 }
 
-fn talk(mut session: Session, kind: Kind, options: &Message, status: &mut Option<OwnedFd>) -> Result<()> {
-    let answer = session.converse(&request_with(kind, options), |notify, _| {
+fn talk(mut session: Session, kind: Kind, options: &Message, held: &Held, status: &mut Option<OwnedFd>) -> Result<()> {
+    let answer = session.converse(&request_with(kind, options), Some(held), |notify, _| {
         // Whoever waits for the byte sees the end of the file too.
         if notify.script == "status-ready"
             && let Some(fd) = status.take()
@@ -106,8 +120,22 @@ fn talk(mut session: Session, kind: Kind, options: &Message, status: &mut Option
     Ok(())
 }
 
-fn make_directory(path: &Path) -> Result<()> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).context(|| format!("make {}", path.display()))
+/// Makes the directory of the images. criu opens them at a restore as the root of the container's user namespace, which
+/// is nobody special on the host: a directory that is made here lets that group through, and nobody else.
+fn make_directory(path: &Path, for_process: Option<i32>) -> Result<()> {
+    let there = path.exists();
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).context(|| format!("make {}", path.display()))?;
+    let Some(pid) = for_process.filter(|_| !there) else { return Ok(()) };
+    let map = format!("/proc/{pid}/gid_map");
+    let text = fs::read_to_string(&map).context(|| format!("read {map}"))?;
+    let group = text.lines().find_map(|line| {
+        let mut numbers = line.split_whitespace().map(str::parse::<u32>);
+        let (inside, outside) = (numbers.next()?.ok()?, numbers.next()?.ok()?);
+        (inside == 0).then_some(outside)
+    });
+    std::os::unix::fs::chown(path, None, group)
+        .and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(0o710)))
+        .context(|| format!("let the container's root into {}", path.display()))
 }
 
 /// Namespaces that were joined are there at a restore too; criu shall not save them.

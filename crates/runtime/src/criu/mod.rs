@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use oci::{Context, Error, Result};
@@ -52,14 +52,19 @@ const DESCRIPTORS: &str = "descriptors.json";
 const CONFIG_FILE: &str = "/etc/criu/runc.conf";
 pub(crate) const CONFIG_ANNOTATION: &str = "org.criu.config";
 
+/// Cgroups and their limits are as they were saved.
+pub(crate) const FULL: u8 = 4;
+/// The same, and they must not exist.
+pub(crate) const STRICT: u8 = 5;
+
 /// The word for a way to deal with cgroups to criu's number.
 pub(crate) fn cgroups_mode(word: &str) -> Result<u8> {
     match word {
         "" => Ok(6),
         "ignore" => Ok(0),
         "soft" => Ok(3),
-        "full" => Ok(4),
-        "strict" => Ok(5),
+        "full" => Ok(FULL),
+        "strict" => Ok(STRICT),
         other => Err(Error::invalid(format!(
             "invalid manage-cgroups-mode value {other:?}: soft, full, strict and ignore are allowed"
         ))),
@@ -83,6 +88,27 @@ pub(crate) struct External {
     devices: Vec<String>,
     /// `CLONE_NEW*` bits of namespaces that were joined.
     joined: u64,
+    /// What is against a restore, so that nobody saves the container and loses it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lost: Option<String>,
+}
+
+/// Refuses what criu does not bring back: the container would run on without it.
+fn check_restorable(plan: &InitPlan) -> Result<()> {
+    let lost = |field: &str, why: &str| Err(Error::unsupported(format!("{field}: criu cannot restore {why}")));
+    if !plan.namespaces.has(namespaces::MOUNT) {
+        return lost(
+            "linux.namespaces",
+            "a container without a mount namespace: its mounts are nobody's to make again",
+        );
+    }
+    if let Some(mount) = plan.mounts.iter().find(|m| m.id_map.is_some()) {
+        return lost(&format!("mounts ({})", mount.destination), "the id mappings of a mount");
+    }
+    if plan.seccomp.as_ref().is_some_and(|filter| filter.listener.is_some()) {
+        return lost("linux.seccomp.listenerPath", "a listener's descriptor: its system calls would fail");
+    }
+    Ok(())
 }
 
 impl External {
@@ -96,6 +122,7 @@ impl External {
             masked: plan.masked_paths.clone(),
             devices: bound_devices(plan).map(String::from).collect(),
             joined: plan.namespaces.join.iter().fold(0, |bits, join| bits | join.bit),
+            lost: check_restorable(plan).err().map(|error| error.to_string()),
         }
     }
 }
@@ -113,6 +140,25 @@ const EXTERNAL_NAMESPACES: [(u64, &str, &str); 2] =
 /// Oldest criu that knows a namespace as external.
 fn oldest_for(bit: u64) -> u32 {
     if bit == namespaces::NETWORK { 31_100 } else { 31_500 }
+}
+
+/// Holds back the signals by which a person or a service manager ends a command, so that nothing is left half done.
+fn hold_signals() -> Result<sys::signal::Held> {
+    const HUP_INT_QUIT_TERM: [i32; 4] = [1, 2, 3, 15];
+    sys::signal::Held::new(&HUP_INT_QUIT_TERM).context(|| "hold signals back")
+}
+
+/// Whether the container's root, by its ids on the host, may go through a directory.
+fn lets_in(directory: &fs::Metadata, (uid, gid): (u32, u32)) -> bool {
+    let mode = directory.mode();
+    let bit = if uid == directory.uid() {
+        0o100
+    } else if gid == directory.gid() {
+        0o010
+    } else {
+        0o001
+    };
+    uid == 0 || mode & bit != 0
 }
 
 /// Opens a directory for criu, which opens it again through this process's descriptor.
@@ -203,6 +249,20 @@ fn quote_log(options: &Options, file: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn directories_let_in_whom_their_mode_says() {
+        let directory = tempfile::tempdir().expect("tempdir");
+        let own = fs::metadata(directory.path()).expect("stat");
+        let (uid, gid) = (own.uid(), own.gid());
+        for (mode, users) in [(0o700, [true, false, false]), (0o710, [true, true, false]), (0o701, [true, false, true])]
+        {
+            fs::set_permissions(directory.path(), std::os::unix::fs::PermissionsExt::from_mode(mode)).expect("chmod");
+            let found = fs::metadata(directory.path()).expect("stat");
+            let ids = [(uid, 70_000), (70_000, gid), (70_000, 70_000)];
+            assert_eq!(ids.map(|ids| lets_in(&found, ids)), users, "{mode:o}");
+        }
+    }
 
     #[test]
     fn modes_are_words() {

@@ -14,18 +14,23 @@ use std::path::{Path, PathBuf};
 
 use oci::runtime::{Hooks, Linux, Spec};
 use oci::{Context, Error, Result};
+use sys::signal::Held;
 
 use super::client::{Program, Session, Setup};
 use super::proto::{Kind, Message, Notify, field, request_with};
 use super::{
-    DESCRIPTORS, EXTERNAL_NAMESPACES, Options, bound_devices, common, directories, directory, oldest_for, quote_log,
+    DESCRIPTORS, EXTERNAL_NAMESPACES, Options, bound_devices, check_restorable, common, directories, directory,
+    hold_signals, lets_in, oldest_for, quote_log,
 };
-use crate::cgroups::Location;
+use crate::cgroups::systemd::Systemd;
+use crate::cgroups::{self, Entrance, Location};
 use crate::hooks::{self, Place};
 use crate::init::{console, criu_root};
 use crate::launch::{Launched, Request, Undo, new_record, write_pid_file};
 use crate::log;
+use crate::net_devices::Moved;
 use crate::plan::mounts::MountKind;
+use crate::plan::net_devices::PlannedNetDevice;
 use crate::plan::{InitPlan, namespaces};
 use crate::state::{Container, Record, Status};
 
@@ -38,16 +43,14 @@ pub(crate) struct Restore {
     pub(crate) options: Options,
     pub(crate) lsm_profile: Option<String>,
     pub(crate) lsm_mount_context: Option<String>,
+    /// Whether the cgroup must not exist. criu cannot be asked for that: it begins in the container's cgroup.
+    pub(crate) strict: bool,
 }
 
 /// Restores. On failure nothing is left.
 pub(crate) fn restore(request: Request, mut spec: Spec, restore: &Restore) -> Result<Launched> {
-    if request.systemd.is_some() {
-        return Err(Error::unsupported(
-            "--systemd-cgroup: a container is restored into a cgroup of its own only, not into a unit of systemd",
-        ));
-    }
     let plan = InitPlan::from_spec(&spec, &request.bundle)?;
+    check_restorable(&plan)?;
     let linux = spec.linux.take().unwrap_or_default();
     let program = Program::find()?;
     for (option, value) in
@@ -57,11 +60,24 @@ pub(crate) fn restore(request: Request, mut spec: Spec, restore: &Restore) -> Re
             return Err(Error::unsupported(format!("{option} requires at least CRIU 3.16")));
         }
     }
-    let location = Location::find(&request.id, linux.cgroups_path.as_deref())?;
+    let path = linux.cgroups_path.as_deref();
+    let systemd = match request.systemd {
+        Some(manager) => Some(Systemd::find(manager, &request.id, path, &spec.annotations)?),
+        None => None,
+    };
+    let location = match &systemd {
+        Some(systemd) => systemd.location.clone(),
+        None => Location::find(&request.id, path)?,
+    };
+    if let Some(path) = location.existing().filter(|_| restore.strict) {
+        return Err(Error::already_exists(format!("--manage-cgroups-mode strict: {} exists already", path.display())));
+    }
+    // Until what has failed is undone.
+    let held = hold_signals()?;
     let mut container = Container::reserve(&request.root, &request.id)?;
     let mut undo = Undo { location: location.clone(), ..Default::default() };
-    let plans = Plans { spec, linux, plan, program };
-    match build(&request, plans, restore, location, &mut container, &mut undo) {
+    let plans = Plans { spec, linux, plan, program, location, systemd };
+    match build(&request, plans, restore, &held, &mut container, &mut undo) {
         Ok((pid, pidfd)) => Ok(Launched { container, pid, pidfd, notify: None }),
         Err(error) => {
             undo.run();
@@ -84,25 +100,40 @@ struct Plans {
     linux: Linux,
     plan: InitPlan,
     program: Program,
+    location: Location,
+    /// The driver, where systemd makes the cgroup.
+    systemd: Option<Systemd>,
 }
 
 fn build(
     request: &Request,
     plans: Plans,
     restore: &Restore,
-    location: Location,
+    held: &Held,
     container: &mut Container,
     undo: &mut Undo,
 ) -> Result<(i32, OwnedFd)> {
-    let Plans { mut spec, mut linux, plan, program } = plans;
+    let Plans { mut spec, mut linux, plan, program, mut location, systemd } = plans;
     let all_hooks = spec.hooks.clone().unwrap_or_default();
-    let resources = linux.resources.take().unwrap_or_default();
+    let mut resources = linux.resources.take().unwrap_or_default();
+    let owner = cgroups::owner(&linux, &spec.mounts, spec.process.as_ref().map_or(0, |p| p.user.uid));
     let mut record = new_record(request, &mut spec, &plan);
-    let mut location = location;
-    let made = location.settle(&request.id, linux.cgroups_path.as_deref(), &resources, |_| Ok(()))?;
+    if let Some(systemd) = &systemd {
+        // Before the record names the unit: whoever deletes this container stops it.
+        location.check_unused()?;
+        record.unit = Some(systemd.unit.clone());
+    } else {
+        container.note_cgroup(&location)?;
+        let path = linux.cgroups_path.as_deref();
+        let made = location.settle(&request.id, path, &resources, |place| container.note_cgroup(place))?;
+        undo.location.clone_from(&location);
+        record.cgroup_made = location.parents_among(&made);
+        undo.made = Some(made);
+        owner.map_or(Ok(()), |user| location.give_to(user))?;
+    }
     record.cgroup = location.clone();
-    record.cgroup_made = location.parents_among(&made);
-    undo.made = Some(made);
+    undo.resctrl = plan.resctrl.as_ref().map(|groups| groups.make(&request.id)).transpose()?;
+    record.resctrl.clone_from(&undo.resctrl);
     container.store(record.clone(), plan.seccomp.as_ref())?;
     let (images, work) = directories(&restore.options)?;
     let root = container.criu_root();
@@ -125,29 +156,45 @@ fn build(
     name_namespaces(&mut message, &linux, &plan, &program, &mut inherit)?;
     name_mounts(&mut message, &plan, &location)?;
     name_descriptors(&mut message, &restore.options.images)?;
+    let mut entrance = if systemd.is_some() { Entrance::default() } else { location.entrance()? };
+    if let Some(group) = &undo.resctrl {
+        entrance.files.extend(group.entrance()?);
+    }
     let prepare = || criu_root::prepare(&plan, &root);
     let setup = Setup {
         namespaces: namespaces::MOUNT,
-        entrance: location.entrance()?,
+        entrance,
         inherit: &inherit,
         keep_standard: request.console.is_none(),
+        // With --shell-job the restored processes are in criu's group, which must be the caller's job.
+        own_group: false,
         prepare: Some(&prepare),
     };
     let session = program.start(setup)?;
+    if let Some(mut systemd) = systemd {
+        // criu waits for its request meanwhile; what it makes is born in the unit.
+        undo.made = Some(systemd.start(session.pid, &mut resources)?);
+        undo.unit = Some(systemd.unit.clone());
+        owner.map_or(Ok(()), |user| location.give_to(user))?;
+    }
     name_cgroups(&mut message, session.pid)?;
     let images = as_seen_by(session.pid, &images)?;
     let work = work.map(|work| as_seen_by(session.pid, &work)).transpose()?;
     common(&mut message, &restore.options, &images, work.as_ref(), LOG, &record.annotations);
-    let mut restored = Restored { request, container, record, hooks: &all_hooks, process: None };
-    let result = talk(session, &message, &mut restored);
+    // Those in a network that is joined have stayed there.
+    let own_network = plan.namespaces.create & namespaces::NETWORK != 0;
+    let devices = if own_network { &*plan.net_devices } else { &[] };
+    let moved = &mut undo.devices;
+    let mut restored = Restored { request, container, record, hooks: &all_hooks, devices, moved, process: None };
+    let result = talk(session, &message, held, &mut restored);
     let process = restored.process.take();
     if let Some((_, pidfd)) = &process {
         undo.process = Some(pidfd.try_clone()?);
     }
-    if result.is_err() {
+    if let Err(error) = result {
         quote_log(&restore.options, LOG);
+        return Err(with_advice(error, &linux, &restore.options.images));
     }
-    result?;
     let (pid, pidfd) = process.ok_or_else(|| Error::corrupt("criu says it has restored, and names no process"))?;
     if container.record()?.process.no_new_privileges && !has_no_new_privileges(pid) {
         log::warn(format_args!("process.noNewPrivileges: is not restored by criu {}", program.version));
@@ -160,8 +207,25 @@ fn build(
     Ok((pid, pidfd))
 }
 
-fn talk(mut session: Session, options: &Message, restored: &mut Restored<'_>) -> Result<()> {
-    let answer = session.converse(&request_with(Kind::RESTORE, options), |notify, fd| restored.notice(notify, fd))?;
+/// In a user namespace criu opens the images as its root, who may be kept out of their directory.
+fn with_advice(error: Error, linux: &Linux, images: &Path) -> Error {
+    let root = |mappings: &[oci::runtime::IdMapping]| {
+        mappings.iter().find(|m| m.container_id == 0 && m.size > 0).map(|m| m.host_id)
+    };
+    let (Some(uid), Some(gid)) = (root(&linux.uid_mappings), root(&linux.gid_mappings)) else { return error };
+    match fs::metadata(images) {
+        Ok(found) if !lets_in(&found, (uid, gid)) => Error::permission_denied(format!(
+            "{error}; the container's root, {uid}:{gid} on the host, may not enter {0}, from where criu reads: chgrp {gid} \
+             {0} and chmod g+x {0}",
+            images.display()
+        )),
+        _ => error,
+    }
+}
+
+fn talk(mut session: Session, options: &Message, held: &Held, restored: &mut Restored<'_>) -> Result<()> {
+    let request = request_with(Kind::RESTORE, options);
+    let answer = session.converse(&request, Some(held), |notify, fd| restored.notice(notify, fd))?;
     if answer.kind() != Kind::RESTORE {
         return Err(Error::corrupt(format!("criu answers {} to RESTORE", answer.kind())));
     }
@@ -194,6 +258,9 @@ struct Restored<'a> {
     container: &'a mut Container,
     record: Record,
     hooks: &'a Hooks,
+    /// Network devices that the container gets.
+    devices: &'a [PlannedNetDevice],
+    moved: &'a mut Moved,
     process: Option<(i32, OwnedFd)>,
 }
 
@@ -202,6 +269,9 @@ impl Restored<'_> {
         match notify.script.as_str() {
             // The namespaces exist, and nothing is in them yet: the network can be made.
             "setup-namespaces" => {
+                if !self.devices.is_empty() {
+                    self.moved.move_to_process(notify.pid, self.devices)?;
+                }
                 let state = self.container.state(Status::Creating, notify.pid)?;
                 hooks::run(hooks::PRESTART, &self.hooks.prestart, &state, Place::Host)?;
                 hooks::run(hooks::CREATE_RUNTIME, &self.hooks.create_runtime, &state, Place::Host)

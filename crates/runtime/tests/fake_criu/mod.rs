@@ -2,6 +2,8 @@
 //!
 //! The script that stands in criu's place runs the test program again, with the one test that is [`Fake`].
 
+#![allow(dead_code, reason = "every test file uses a part of it")]
+
 use std::fs;
 use std::io::IoSlice;
 use std::mem::MaybeUninit;
@@ -191,6 +193,22 @@ impl Fake {
             fs::write(log, "one\ntwo\n(00.1) Error (criu/x.c:1): the reason\n").expect("log");
             return self.answer(1, false, &[]);
         }
+        let freezer = PathBuf::from(strings(options, 44).concat());
+        match self.mode.as_str() {
+            // As one that is killed in the worst moment.
+            "freeze-death" => {
+                let (file, word) = [("cgroup.freeze", "1"), ("freezer.state", "FROZEN")]
+                    .into_iter()
+                    .find(|(file, _)| freezer.join(file).exists())
+                    .expect("a freezer");
+                fs::write(freezer.join(file), word).expect("freeze");
+                std::process::exit(4);
+            }
+            // A child of it keeps the line open.
+            "dump-orphans" => self.die_with_an_heir(),
+            "dump-waits" => self.wait_for_the_end(),
+            _ => {}
+        }
         if kind == 1 {
             self.notify("network-lock", 0, None);
             self.notify("status-ready", 0, None);
@@ -204,6 +222,24 @@ impl Fake {
             // As the real one: it waits for the next request, and there is none.
             self.receive();
         }
+    }
+
+    /// Dies, and leaves a process that holds the line for a while.
+    fn die_with_an_heir(&self) -> ! {
+        let fork = sys::clone::Fork { flags: 0, cgroup: None };
+        if let sys::clone::Forked::Child = fork.fork().expect("fork") {
+            std::thread::sleep(std::time::Duration::from_secs(5));
+        }
+        std::process::exit(4)
+    }
+
+    /// Works until nobody wants the answer any more, and undoes everything then.
+    fn wait_for_the_end(&self) -> ! {
+        fs::write(self.notes.join("waits"), std::process::id().to_string()).expect("note");
+        let length = rustix::io::read(&self.line, &mut [0; 64]).expect("read");
+        assert_eq!(length, 0, "the line's end");
+        fs::write(self.notes.join("undone"), "").expect("note");
+        std::process::exit(5)
     }
 
     fn restore(&self, request: &[Field], options: &[Field]) {
@@ -221,7 +257,9 @@ impl Fake {
         let args = sys::exec::Vector::new(vec![c"sh".into(), c"-c".into(), script.into()]);
         let env = sys::exec::Vector::new(vec![c"PATH=/usr/bin:/bin".into()]);
         const CLONE_PARENT: u64 = 0x8000;
-        let pid = match (sys::clone::Fork { flags: CLONE_PARENT, cgroup: None }).fork().expect("fork") {
+        const CLONE_NEWNET: u64 = 0x4000_0000;
+        let flags = CLONE_PARENT | if self.mode.starts_with("network") { CLONE_NEWNET } else { 0 };
+        let pid = match (sys::clone::Fork { flags, cgroup: None }).fork().expect("fork") {
             sys::clone::Forked::Child => {
                 let _ = sys::exec::execve(c"/bin/sh", &args, &env);
                 sys::process::exit_now(127)
@@ -229,8 +267,11 @@ impl Fake {
             sys::clone::Forked::Parent { pid, .. } => pid,
         };
         fs::write(self.notes.join("pid"), pid.to_string()).expect("note");
-        if self.mode == "early-death" {
-            std::process::exit(4);
+        match self.mode.as_str() {
+            "early-death" => std::process::exit(4),
+            "restore-orphans" => self.die_with_an_heir(),
+            "restore-waits" => self.wait_for_the_end(),
+            _ => {}
         }
         self.notify("setup-namespaces", pid, None);
         if self.mode == "terminal" {
@@ -238,7 +279,7 @@ impl Fake {
             self.notify("orphan-pts-master", 0, Some(&null));
         }
         self.notify("post-restore", if self.mode == "wrong-pid" { 0 } else { pid }, None);
-        if self.mode == "late-errno" {
+        if self.mode.ends_with("late-errno") {
             return self.answer(2, false, &number_field(7, 5));
         }
         if self.mode == "late-death" {

@@ -18,15 +18,15 @@ fn show(unit: &str, properties: &str) -> BTreeMap<String, String> {
     lines.lines().filter_map(|l| l.split_once('=')).map(|(k, v)| (k.to_owned(), v.to_owned())).collect()
 }
 
-fn property(unit: &str, name: &str) -> String {
+pub(super) fn property(unit: &str, name: &str) -> String {
     show(unit, name).remove(name).unwrap_or_default()
 }
 
-fn unit(b: &Bench) -> String {
+pub(super) fn unit(b: &Bench) -> String {
     format!("runc-{}.scope", b.id)
 }
 
-fn fresh() -> Bench {
+pub(super) fn fresh() -> Bench {
     assert!(Path::new("/run/systemd/system").is_dir(), "to be run by under_systemd, in a machine with systemd");
     let mut b = bench().expect("root and busybox");
     b.linux().cgroups_path = None;
@@ -50,24 +50,24 @@ fn started(b: &mut Bench, script: &str) {
 }
 
 /// A command whose process lives on, and would keep a pipe open.
-fn detached(b: &Bench, words: &[&str]) {
+pub(super) fn detached(b: &Bench, words: &[&str]) {
     let status = b.command(words).stdout(Stdio::null()).stderr(Stdio::null()).status().expect("runtime");
     assert!(status.success(), "{words:?}");
 }
 
-fn ended(b: &Bench) {
+pub(super) fn ended(b: &Bench) {
     b.ok(&["delete", "--force", &b.id]);
     gone(b, &unit(b));
 }
 
-fn gone(b: &Bench, unit: &str) {
+pub(super) fn gone(b: &Bench, unit: &str) {
     assert_eq!(property(unit, "LoadState"), "not-found", "{unit} is left");
     let found = Command::new("find").args(["/sys/fs/cgroup", "-name", unit]).output().expect("find");
     assert_eq!(text(&found), "", "cgroups are left");
     b.assert_nothing_left();
 }
 
-fn limits(b: &mut Bench) -> &mut Resources {
+pub(super) fn limits(b: &mut Bench) -> &mut Resources {
     b.linux().resources.get_or_insert_default()
 }
 
@@ -455,6 +455,12 @@ mod on_v2 {
         gone(&b, &unit(&b));
     }
 
+    #[test]
+    #[ignore = "run by under_systemd_with_v2"]
+    fn a_checkpoint_comes_back_in_a_new_unit() {
+        crate::restored::a_checkpoint_comes_back_in_a_new_unit("MemoryMax");
+    }
+
     /// Runs a script as an ordinary user with a systemd of his own.
     fn as_user(script: &str, variables: &[(&str, &str)]) -> std::process::Output {
         Command::new("setpriv")
@@ -593,6 +599,12 @@ mod on_v1 {
         assert_eq!(file(&of(&b, "freezer"), "freezer.state"), "FROZEN");
         b.ok(&["resume", &id]);
         ended(&b);
+    }
+
+    #[test]
+    #[ignore = "run by under_systemd_with_hybrid"]
+    fn a_checkpoint_comes_back_in_a_new_unit() {
+        crate::restored::a_checkpoint_comes_back_in_a_new_unit("MemoryLimit");
     }
 
     #[test]
