@@ -2,22 +2,33 @@
 # Runs the tests of checkpoint and restore with the real criu, on a machine where it works: Debian's kernel, emulated.
 # Arguments are libtest's:
 #
-#   scripts/test-criu.sh                        all of them, in two machines side by side
+#   scripts/test-criu.sh                        all of them, in two machines side by side; what cgroups have a part in
+#                                               again on a machine with hybrid cgroups
 #   scripts/test-criu.sh bind_mounts            those with this in their names, in one
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-program=$(cargo test --quiet --locked -p sampan-runtime --test checkpoint_criu --no-run --message-format=json |
-  jq -r 'select(.reason == "compiler-artifact" and .profile.test and .executable != null) | .executable')
+mapfile -t programs < <(cargo test --quiet --locked -p sampan-runtime --test checkpoint_criu --test checkpoint_podman \
+  --no-run --message-format=json |
+  jq -r 'select(.reason == "compiler-artifact" and .profile.test and .executable != null) | .executable' | sort)
+criu=${programs[0]} podman=${programs[1]}
 
+machine() { scripts/machine-tcg.sh --timeout 1800 "$@"; }
 if (($#)); then
-  exec scripts/machine-tcg.sh --timeout 1800 "$program" --test-threads=1 "$@"
+  machine bash -c '"$1" --test-threads=1 "${@:3}" && "$2" --test-threads=1 "${@:3}"' tests "$criu" "$podman" "$@"
+  exit
 fi
-mapfile -t tests < <("$program" --list --format=terse | sed -n 's/: test$//p')
+mapfile -t tests < <("$criu" --list --format=terse | sed -n 's/: test$//p')
 half=$(((${#tests[@]} + 1) / 2))
 failed=0
-scripts/machine-tcg.sh --timeout 1800 "$program" --test-threads=1 --exact "${tests[@]:0:half}" &
+{
+  code=0
+  machine "$criu" --test-threads=1 --exact "${tests[@]:0:half}" || code=1
+  machine --cgroup hybrid "$criu" --test-threads=1 bind_mounts a_paused || code=1
+  exit "$code"
+} &
 first=$!
-scripts/machine-tcg.sh --timeout 1800 "$program" --test-threads=1 --exact "${tests[@]:half}" || failed=1
+machine "$criu" --test-threads=1 --exact "${tests[@]:half}" || failed=1
+machine "$podman" --test-threads=1 || failed=1
 wait "$first" || failed=1
 exit "$failed"

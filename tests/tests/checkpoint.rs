@@ -6,7 +6,7 @@ use sampan_tests::{bin_dir, peer, workspace};
 
 #[test]
 fn containers_are_saved_and_restored_with_criu() {
-    if ["qemu-system-x86_64", "criu", "runc", "jq"].into_iter().any(|name| peer(name).is_none()) {
+    if ["qemu-system-x86_64", "criu", "runc", "jq", "podman"].into_iter().any(|name| peer(name).is_none()) {
         return;
     }
     let output = Command::new(workspace().join("scripts/test-criu.sh")).output().expect("scripts/test-criu.sh");
@@ -15,7 +15,7 @@ fn containers_are_saved_and_restored_with_criu() {
     let results: Vec<&str> = text.lines().filter(|line| line.starts_with("test ")).collect();
     let count = |word: &str| results.iter().filter(|line| line.contains(word)).count();
     assert!(output.status.success() && count("FAILED") == 0, "see above");
-    assert!(count("... ") >= 12, "only {} tests have run", count("... "));
+    assert!(count("... ") >= 16, "only {} tests have run", count("... "));
     assert!(!text.contains("skipped: criu does not work"), "criu does not work in the machine either");
 }
 

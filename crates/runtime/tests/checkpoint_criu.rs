@@ -4,12 +4,14 @@
 //! machine where it does.
 
 mod common;
+#[path = "common/filters.rs"]
+mod filters;
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, PipeReader, PipeWriter, Read, Write, pipe};
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -250,12 +252,21 @@ fn memory_comes_from_an_earlier_dump_and_pipes_are_new() {
         pipes.input.write_all(b"2\n").expect("write");
         assert_eq!(pipes.line(), "pong 2\n");
         fs::create_dir(b.path("images")).expect("mkdir");
-        b.checkpoint(&["--parent-path", "../parent"]);
+        // Pages that are saved again are taken out of the earlier images.
+        let blocks = |directory: &str| {
+            let pages = Path::new(&b.path(directory)).join("pages-1.img");
+            std::os::unix::fs::MetadataExt::blocks(&fs::metadata(pages).expect("pages"))
+        };
+        let before = blocks("parent");
+        b.checkpoint(&["--parent-path", "../parent", "--auto-dedup"]);
         assert!(Path::new(&b.path("images")).join("parent").exists());
+        assert!(blocks("parent") < before, "{} of {before}", blocks("parent"));
         b.gone();
         drop(pipes);
         let mut pipes = Pipes::new();
-        b.restore(&pipes, &[]);
+        let before = blocks("images");
+        b.restore(&pipes, &["--auto-dedup"]);
+        assert!(blocks("images") < before, "what is restored is taken out: {} of {before}", blocks("images"));
         pipes.input.write_all(b"3\n").expect("write");
         assert_eq!(pipes.line(), "pong 3\n");
         end(&b);
@@ -348,6 +359,8 @@ fn bind_mounts_are_outside() {
         bind(&mut b, "two", "/test/for/nested");
         bind(&mut b, "three", "/conf");
         bind(&mut b, "file", "/etc/one-file");
+        // Then the hierarchies of v1 are bind mounts too.
+        b.linux().namespaces.retain(|n| n.kind != "cgroup");
         let pipes = Pipes::new();
         b.run_detached(COUNTER, &pipes);
         b.counts_on(0);
@@ -366,19 +379,147 @@ fn bind_mounts_are_outside() {
     }
 }
 
+/// Whether the runtime of this bench has an option; Debian's runc is older than some.
+fn knows(b: &Bench, command: &str, option: &str) -> bool {
+    let known = String::from_utf8_lossy(&b.call(&[command, "--help"]).stdout).contains(option);
+    if !known {
+        println!("{:?} is too old for {option}", b.runtime);
+        assert_ne!(b.runtime, Path::new(common::RUNTIME));
+    }
+    known
+}
+
+/// What is saved and restored with an option, and refused by criu without it: the option, what the program is to do,
+/// criu's words.
+const ALLOWED: [(&str, &str, &str); 3] = [
+    ("--file-locks", "lock", "You can try --file-locks"),
+    ("--link-remap", "unlinked", "Can't create link remap"),
+    ("--ext-unix-sk", "socket", "Consider using --ext-unix-sk option"),
+];
+
 #[test]
-fn file_locks_are_held_again() {
+fn locks_lost_names_and_sockets_to_the_outside_take_an_option() {
     for mut b in benches() {
-        let id = b.id.clone();
-        let pipes = Pipes::new();
+        let Some(holder) = filters::build(&b, "holder", include_str!("common/holder.c"), &["-static"]) else { return };
+        fs::copy(holder, b.rootfs().join("bin/holder")).expect("copy");
         std::os::unix::fs::symlink("busybox", b.rootfs().join("bin/flock")).expect("link");
-        b.run_detached("exec 9>/tmp/lock; flock 9; while :; do sleep 1; done", &pipes);
+        fs::create_dir(b.path("outside")).expect("mkdir");
+        // criu connects again by the name that the socket was bound to.
+        let outside = b.path("outside");
+        bind(&mut b, "outside", &outside);
+        let path = format!("{outside}/socket");
+        // criu sees only the sockets of the container's network.
+        b.linux().namespaces.retain(|n| n.kind != "network");
+        let socket = UnixDatagram::bind(&path).expect("bind");
+        socket.set_read_timeout(Some(std::time::Duration::from_secs(20))).expect("timeout");
+        let number = |text: &[u8]| String::from_utf8_lossy(text).trim().parse::<u64>().unwrap_or(0);
+        let heard = |beyond: u64| loop {
+            let mut packet = [0; 16];
+            let length = socket.recv(&mut packet).expect("a datagram");
+            if number(&packet[..length]) > beyond {
+                return number(&packet[..length]);
+            }
+        };
+        let written = |b: &Bench| number(&fs::read(b.rootfs().join("tmp/second")).unwrap_or_default());
+        let allowed: Vec<_> = ALLOWED.into_iter().filter(|(option, ..)| knows(&b, "checkpoint", option)).collect();
+        let words: Vec<&str> = allowed.iter().map(|a| if a.1 == "socket" { &path } else { a.1 }).collect();
+        let pipes = Pipes::new();
+        b.run_detached(&format!("exec holder {}", words.join(" ")), &pipes);
+        let id = b.id.clone();
         let free = |b: &Bench| b.call(&["exec", &id, "flock", "-n", "/tmp/lock", "true"]).status.success();
-        b.until("the lock", || b.rootfs().join("tmp/lock").exists() && !free(&b));
-        b.checkpoint(&["--file-locks"]);
+        heard(0);
+        let (images, work) = (b.path("images"), b.path("work"));
+        for (missing, _, words) in &allowed {
+            let options = allowed.iter().map(|a| a.0).filter(|option| option != missing);
+            let base = ["checkpoint", "--image-path", &images, "--work-path", &work];
+            b.refused(&base.into_iter().chain(options).chain([id.as_str()]).collect::<Vec<_>>());
+            let log = fs::read(Path::new(&work).join("dump.log")).expect("log");
+            assert!(String::from_utf8_lossy(&log).contains(words), "{missing}: {}", b.log("dump.log"));
+            assert_eq!(b.status(), "running");
+        }
+        b.checkpoint(&allowed.iter().map(|a| a.0).collect::<Vec<_>>());
         b.gone();
-        b.restore(&pipes, &["--file-locks"]);
+        while socket.set_nonblocking(true).is_ok() && socket.recv(&mut [0; 16]).is_ok() {}
+        socket.set_nonblocking(false).expect("blocking");
+        let at = written(&b);
+        // A link is mapped back without being asked to.
+        let options = allowed.iter().map(|a| a.0).filter(|option| *option != "--link-remap");
+        b.restore(&pipes, &options.collect::<Vec<_>>());
+        assert!(heard(0) > at);
         assert!(!free(&b), "the lock is held again");
+        if words.contains(&"unlinked") {
+            b.until("writing", || written(&b) > at + 1);
+            assert!(!b.rootfs().join("tmp/first").exists());
+        }
+        end(&b);
+    }
+}
+
+/// Two AppArmor profiles that allow everything, gone at the end.
+struct Profiles([String; 2]);
+
+impl Profiles {
+    /// `None`, with the reason printed, where there is no AppArmor.
+    fn new() -> Option<Self> {
+        if !Path::new("/sys/kernel/security/apparmor").exists() {
+            println!("skipped: no AppArmor in this kernel, or securityfs is not mounted");
+            return None;
+        }
+        let profiles = Self(["a", "b"].map(|name| format!("sampan-test-{}-{name}", std::process::id())));
+        profiles.parse("--replace").then_some(profiles)
+    }
+
+    fn parse(&self, option: &str) -> bool {
+        let rules = "file,\n capability,\n network,\n unix,\n signal,\n ptrace,\n mount,\n umount,\n";
+        let profile = |name: &String| format!("profile {name} flags=(attach_disconnected) {{\n {rules}}}\n");
+        let mut parser = Command::new("apparmor_parser");
+        parser.args(["--skip-cache", option]).stdin(std::process::Stdio::piped());
+        let Ok(mut parser) = parser.spawn() else {
+            println!("skipped: apparmor_parser is missing; install apparmor");
+            return false;
+        };
+        let text: String = self.0.iter().map(profile).collect();
+        parser.stdin.take().expect("stdin").write_all(text.as_bytes()).expect("write");
+        assert!(parser.wait().expect("wait").success());
+        true
+    }
+}
+
+impl Drop for Profiles {
+    fn drop(&mut self) {
+        self.parse("--remove");
+    }
+}
+
+#[test]
+fn another_apparmor_profile_can_take_the_place() {
+    let benches = benches();
+    let Some(profiles) = (if benches.is_empty() { None } else { Profiles::new() }) else { return };
+    for mut b in benches {
+        let confined_by = |b: &Bench| {
+            let text = fs::read_to_string(format!("/proc/{}/attr/current", b.pid())).expect("current");
+            text.trim().trim_end_matches(" (enforce)").to_owned()
+        };
+        let [one, other] = &profiles.0;
+        b.process().apparmor_profile = Some(one.clone());
+        let pipes = Pipes::new();
+        b.run_detached(COUNTER, &pipes);
+        b.counts_on(0);
+        assert_eq!(&confined_by(&b), one);
+        b.checkpoint(&[]);
+        b.gone();
+        let (images, work, bundle) = (b.path("images"), b.path("work"), b.path("bundle"));
+        let base = ["restore", "-d", "-b", &bundle, "--image-path", &images, "--work-path", &work];
+        b.refused(&[&base[..], &["--lsm-profile", "selinux:a:b:c", &b.id]].concat());
+        let log = b.log("restore.log");
+        assert!(log.contains("selinux LSM specified but selinux not supported by kernel"), "{log}");
+        b.gone();
+        let at = b.count();
+        // No mount has a context without SELinux, so there is none to be replaced.
+        let context = ["--lsm-mount-context", "system_u:object_r:container_file_t:s0"];
+        b.restore(&pipes, &[&["--lsm-profile", &format!("apparmor:{other}")], &context[..]].concat());
+        assert_eq!(&confined_by(&b), other);
+        b.counts_on(at);
         end(&b);
     }
 }
@@ -467,10 +608,7 @@ fn hooks_make_the_network_before_connections_come_back() {
 #[test]
 fn another_cgroup_can_take_the_place() {
     for mut b in benches() {
-        let knows = String::from_utf8_lossy(&b.call(&["checkpoint", "--help"]).stdout).contains("ignore");
-        if !knows {
-            println!("{:?} is too old for --manage-cgroups-mode ignore", b.runtime);
-            assert_ne!(b.runtime, Path::new(common::RUNTIME));
+        if !knows(&b, "checkpoint", "ignore") {
             continue;
         }
         let pipes = Pipes::new();

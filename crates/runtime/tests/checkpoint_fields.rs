@@ -9,7 +9,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::process::Command;
 
 use common::{Bench, bench};
-use fake_criu::{Stage, number};
+use fake_criu::{Stage, number, pairs};
 use oci::runtime::{IdMapping, Mount, Namespace, NetDevice, Seccomp, SyscallRule};
 
 /// The other side: run by the script that stands in criu's place.
@@ -161,4 +161,35 @@ fn network_devices_move_again() {
     assert!(inside.status.success() && !on_host(), "{inside:?}");
     b.ok(&["delete", "--force", &b.id]);
     b.assert_nothing_left();
+}
+
+#[test]
+fn hierarchies_of_v1_are_outside() {
+    let Some(mut b) = bench() else { return };
+    if b.v2() {
+        println!("skipped: there is cgroup v2 alone");
+        return;
+    }
+    let stage = Stage::new(&b);
+    b.linux().namespaces.retain(|n| n.kind != "cgroup");
+    b.started("exec sleep 100");
+    let id = b.id.clone();
+    stage.ok(&b, "ok", &["checkpoint", "--leave-running", &id]);
+    let inside = fs::read_to_string(format!("/proc/{}/mountinfo", b.pid())).expect("mountinfo");
+    let mut mounted: Vec<&str> = inside.lines().filter_map(|l| l.split(' ').nth(4)).collect();
+    mounted.retain(|place| place.starts_with("/sys/fs/cgroup/"));
+    mounted.sort_unstable();
+    let named = || {
+        let mut named = pairs(&stage.options(), 23);
+        named.retain(|(place, _)| place.starts_with("/sys/fs/cgroup"));
+        named.sort();
+        named
+    };
+    // By the place of each, and never the directory that they are in.
+    let places: Vec<(String, String)> = mounted.iter().map(|place| (place.to_string(), place.to_string())).collect();
+    assert_eq!(named(), places);
+    b.ok(&["delete", "--force", &id]);
+    restored(&b, &stage, "ok", &[]);
+    let directories = mounted.iter().map(|place| (place.to_string(), format!("{place}/{id}/c")));
+    assert_eq!(named(), directories.collect::<Vec<_>>());
 }

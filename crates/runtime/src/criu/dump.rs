@@ -171,12 +171,13 @@ fn name_mounts(message: &mut Message, record: &Record, pid: i32) -> Result<()> {
     for path in external.binds.iter().chain(&external.devices) {
         name(path, None)?;
     }
-    // Without a cgroup namespace, v1 hierarchies are bind mounts, each in a directory of its own.
+    // Without a cgroup namespace, v1 hierarchies are bind mounts, each in a directory of its own. The v2 hierarchy of a
+    // hybrid machine is none of them.
     if let Location::V1 { paths } = &record.cgroup
         && record.namespaces & namespaces::CGROUP == 0
     {
         for path in &external.cgroups {
-            for (controllers, _) in paths {
+            for (controllers, _) in paths.iter().filter(|(controllers, _)| !controllers.is_empty()) {
                 name(&format!("{path}/{}", controllers.strip_prefix("name=").unwrap_or(controllers)), None)?;
             }
         }

@@ -369,7 +369,7 @@ fn name_mounts(message: &mut Message, plan: &InitPlan, location: &Location) -> R
                 if let Location::V1 { paths } = location
                     && !plan.namespaces.has(namespaces::CGROUP)
                 {
-                    for (controllers, path) in paths {
+                    for (controllers, path) in paths.iter().filter(|(controllers, _)| !controllers.is_empty()) {
                         let hierarchy = controllers.strip_prefix("name=").unwrap_or(controllers);
                         name(&format!("{}/{hierarchy}", mount.destination), &path.to_string_lossy())?;
                     }
