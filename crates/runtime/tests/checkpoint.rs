@@ -125,6 +125,7 @@ fn a_checkpoint_tells_criu_of_the_container() {
             "checkpoint",
             "--leave-running",
             "--tcp-established",
+            "--tcp-skip-in-flight",
             "--file-locks",
             "--image-path",
             "img",
@@ -137,7 +138,8 @@ fn a_checkpoint_tells_criu_of_the_container() {
     );
     assert_eq!(b.status(), "running");
     let options = stage.options();
-    for (field, value) in [(2, pid as u64), (3, 1), (4, 0), (5, 1), (7, 0), (8, 1), (34, 5), (38, 0x4000_0000), (50, 1)]
+    for (field, value) in
+        [(2, pid as u64), (3, 1), (4, 0), (5, 1), (7, 0), (8, 1), (34, 5), (38, 0x4000_0000), (46, 1), (50, 1)]
     {
         assert_eq!(number(&options, field), Some(value), "field {field}");
     }

@@ -11,12 +11,13 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader, PipeReader, PipeWriter, Read, Write, pipe};
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use common::{Bench, bench};
-use oci::runtime::{Hook, Hooks, Mount};
+use oci::runtime::{Hook, Hooks, IdMapping, Mount, Namespace};
 
 /// A bench for each runtime; none where criu does not work.
 fn benches() -> Vec<Bench> {
@@ -554,7 +555,7 @@ fn inode(path: impl AsRef<Path>) -> u64 {
 fn a_network_by_path_is_joined_again() {
     for mut b in benches() {
         let network = Network::new(&format!("ckpt{}", std::process::id()));
-        let kind = |n: &&mut oci::runtime::Namespace| n.kind == "network";
+        let kind = |n: &&mut Namespace| n.kind == "network";
         b.linux().namespaces.iter_mut().find(kind).expect("network").path = Some(network.path());
         let pipes = Pipes::new();
         b.run_detached(COUNTER, &pipes);
@@ -721,6 +722,35 @@ fn pages_can_come_later() {
         pipes.input.write_all(b"2\n").expect("write");
         assert_eq!(pipes.line(), "pong 2\n");
         assert!(b.refused(&["state", &saved]).contains("does not exist"));
+        end(&b);
+    }
+}
+
+#[test]
+fn a_user_namespace_comes_back() {
+    for mut b in benches() {
+        let map = vec![IdMapping { container_id: 0, host_id: 100_000, size: 65_536 }];
+        b.linux().namespaces.push(Namespace { kind: "user".into(), path: None });
+        b.linux().uid_mappings = map.clone();
+        b.linux().gid_mappings = map;
+        for (path, mode) in [(b.directory.path(), 0o755), (&b.rootfs().join("tmp"), 0o1777)] {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("chmod");
+        }
+        if b.runtime != Path::new(common::RUNTIME) {
+            // One that runc makes could not be entered by the container's root.
+            fs::create_dir(b.path("images")).expect("mkdir");
+        }
+        let pipes = Pipes::new();
+        b.run_detached(COUNTER, &pipes);
+        b.counts_on(0);
+        b.checkpoint(&[]);
+        b.gone();
+        let at = b.count();
+        b.restore(&pipes, &[]);
+        let owner = std::os::unix::fs::MetadataExt::uid(&fs::metadata(format!("/proc/{}", b.pid())).expect("stat"));
+        assert_eq!(owner, 100_000);
+        assert_eq!(b.ok(&["exec", &b.id.clone(), "id", "-u"]), "0\n");
+        b.counts_on(at);
         end(&b);
     }
 }

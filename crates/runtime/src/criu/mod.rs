@@ -6,6 +6,7 @@
 //! | [`client`] | finding criu, starting it, talking to it |
 //! | [`dump`] | a running container to image files |
 //! | [`restore`] | image files to a running container |
+//! | [`outside`] | what a restored container finds outside of it |
 //!
 //! What connects both is the names of what is outside of the container and is not saved with it: bind mounts, cgroup
 //! mounts of v1, masked files, namespaces that were joined by path, pipes that are standard descriptors. The names are
@@ -13,6 +14,7 @@
 
 pub(crate) mod client;
 pub(crate) mod dump;
+mod outside;
 pub(crate) mod proto;
 pub(crate) mod restore;
 

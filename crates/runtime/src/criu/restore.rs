@@ -6,22 +6,19 @@
 //! ```
 //! The container's process is criu's sibling: a child of the runtime, as one that `create` makes.
 
-use std::fs::{self, File};
-use std::io::Read;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::fs;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use oci::runtime::{Hooks, Linux, Spec};
 use oci::{Context, Error, Result};
 use sys::signal::Held;
 
 use super::client::{Program, Session, Setup};
+use super::outside::{name_cgroups, name_descriptors, name_mounts, name_namespaces};
 use super::proto::{Kind, Message, Notify, field, request_with};
-use super::{
-    DESCRIPTORS, EXTERNAL_NAMESPACES, Options, bound_devices, check_restorable, common, directories, directory,
-    hold_signals, lets_in, oldest_for, quote_log,
-};
+use super::{Options, check_restorable, common, directories, hold_signals, lets_in, quote_log};
 use crate::cgroups::systemd::Systemd;
 use crate::cgroups::{self, Entrance, Location};
 use crate::hooks::{self, Place};
@@ -29,7 +26,6 @@ use crate::init::{console, criu_root};
 use crate::launch::{Launched, Request, Undo, new_record, write_pid_file};
 use crate::log;
 use crate::net_devices::Moved;
-use crate::plan::mounts::MountKind;
 use crate::plan::net_devices::PlannedNetDevice;
 use crate::plan::{InitPlan, namespaces};
 use crate::state::{Container, Record, Status};
@@ -305,116 +301,4 @@ impl Restored<'_> {
         }
         self.container.store_init(pid)
     }
-}
-
-/// Namespaces by path: criu is given those that it calls external, and joins the others.
-fn name_namespaces<'a>(
-    message: &mut Message,
-    linux: &Linux,
-    plan: &'a InitPlan,
-    program: &Program,
-    inherit: &mut Vec<BorrowedFd<'a>>,
-) -> Result<()> {
-    for join in &plan.namespaces.join {
-        if let Some((_, name, key)) = EXTERNAL_NAMESPACES.iter().find(|(bit, ..)| *bit == join.bit) {
-            if program.version < oldest_for(join.bit) {
-                return Err(Error::unsupported(format!(
-                    "criu lacks support for external {name} namespace during the restoration process (old criu \
-                     version?)"
-                )));
-            }
-            message.named_number(field::INHERIT_FD, key, join.file.as_raw_fd());
-            inherit.push(join.file.as_fd());
-            continue;
-        }
-        if join.bit == namespaces::CGROUP {
-            return Err(Error::unsupported("linux.namespaces: criu cannot restore into a cgroup namespace by path"));
-        }
-        let file = namespaces::KINDS.iter().find(|kind| kind.1 == join.bit).map_or(join.name, |kind| kind.2);
-        let path = linux.namespaces.iter().find(|n| n.kind == join.name).and_then(|n| n.path.as_deref());
-        if let Some(path) = path {
-            message.pair(field::JOIN_NS, file, &path.to_string_lossy());
-        }
-    }
-    Ok(())
-}
-
-/// Where the contents of external mounts are.
-fn name_mounts(message: &mut Message, plan: &InitPlan, location: &Location) -> Result<()> {
-    let root = directory(&plan.rootfs)?;
-    // The names are places in the rootfs, and its links are the image's, or whatever the container has made of them
-    // before it was saved: no link may give one mount the name of another (CVE-2026-119101).
-    let mut named: Vec<(String, String)> = Vec::new();
-    let mut name = |place: &str, source: &str| match named.iter().find(|(known, _)| known == place) {
-        Some((_, known)) if known == source => Ok(()),
-        Some((_, known)) => Err(Error::permission_denied(format!(
-            "mounts: both {known} and {source} would be mounted at {place} in the rootfs; is there a symbolic link?"
-        ))),
-        None => {
-            message.pair(field::EXT_MNT, place, source);
-            named.push((place.to_owned(), source.to_owned()));
-            Ok(())
-        }
-    };
-    for mount in &plan.mounts {
-        match &mount.kind {
-            MountKind::Bind { source, .. } => {
-                let source = source.to_string_lossy();
-                let real = criu_root::real_path(&root, &mount.destination)?;
-                name(&real, &source)?;
-                // A link to what only existed in the container could not be followed here.
-                name(&mount.destination, &source)?;
-            }
-            MountKind::Cgroup { .. } => {
-                if let Location::V1 { paths } = location
-                    && !plan.namespaces.has(namespaces::CGROUP)
-                {
-                    for (controllers, path) in paths.iter().filter(|(controllers, _)| !controllers.is_empty()) {
-                        let hierarchy = controllers.strip_prefix("name=").unwrap_or(controllers);
-                        name(&format!("{}/{hierarchy}", mount.destination), &path.to_string_lossy())?;
-                    }
-                }
-            }
-            MountKind::Filesystem { .. } | MountKind::Remount { .. } | MountKind::Link { .. } => {}
-        }
-    }
-    if !plan.masked_paths.is_empty() {
-        message.pair(field::EXT_MNT, "/dev/null", "/dev/null");
-    }
-    for device in bound_devices(plan) {
-        message.pair(field::EXT_MNT, device, device);
-    }
-    Ok(())
-}
-
-/// Standard descriptors that were pipes are the restorer's now.
-fn name_descriptors(message: &mut Message, images: &Path) -> Result<()> {
-    const MOST: u64 = 1 << 20;
-    let path: PathBuf = images.join(DESCRIPTORS);
-    let mut text = Vec::new();
-    File::open(&path)
-        .and_then(|f| f.take(MOST).read_to_end(&mut text))
-        .context(|| format!("open {}", path.display()))?;
-    let names: Vec<String> =
-        serde_json::from_slice(&text).map_err(|e| Error::corrupt(format!("{}: {e}", path.display())))?;
-    for (fd, name) in names.iter().take(3).enumerate() {
-        if name.contains("pipe:") {
-            message.named_number(field::INHERIT_FD, name, fd as i32);
-        }
-    }
-    Ok(())
-}
-
-/// The cgroups that take the place of those of the checkpoint: criu's own, which the runtime has put it in.
-fn name_cgroups(message: &mut Message, pid: i32) -> Result<()> {
-    let path = format!("/proc/{pid}/cgroup");
-    let text = fs::read_to_string(&path).context(|| format!("read {path}"))?;
-    for line in text.lines() {
-        let mut fields = line.splitn(3, ':').skip(1);
-        let (Some(controllers), Some(place)) = (fields.next(), fields.next()) else { continue };
-        for controller in controllers.split(',') {
-            message.pair(field::CG_ROOT, controller, place);
-        }
-    }
-    Ok(())
 }
