@@ -63,6 +63,8 @@ pub(crate) struct Entrance {
 pub(crate) type Made = Vec<PathBuf>;
 
 const ROOT: &str = "/sys/fs/cgroup";
+/// By this a clone fails for want of a right to the cgroup, and for no other reason.
+const EACCES: i32 = 13;
 const CGROUP2_MAGIC: i64 = 0x6367_7270;
 
 /// Whether there is cgroup v2 alone.
@@ -115,7 +117,7 @@ impl Location {
         id: &str,
         cgroups_path: Option<&str>,
         resources: &Resources,
-        note: impl FnOnce(&Self) -> Result<()>,
+        note: impl Fn(&Self) -> Result<()>,
     ) -> Result<Made> {
         let mut result = self.create(resources);
         if result.is_err()
@@ -131,6 +133,14 @@ impl Location {
             }
             result => return result,
         };
+        // What nobody is limited by is the first to go without.
+        if let Some(place) = self.without_hybrid() {
+            note(&place)?;
+            if let Ok(made) = place.create(resources) {
+                *self = place;
+                return Ok(made);
+            }
+        }
         let placed = cgroups_path.is_some_and(|p| !p.is_empty());
         if placed {
             return Err(error.prefixed("unable to apply cgroup configuration"));
@@ -224,9 +234,22 @@ impl Location {
         }
     }
 
+    /// The v1 hierarchies alone, where there is a v2 one beside them.
+    fn without_hybrid(&self) -> Option<Self> {
+        let Self::V1 { paths } = self else { return None };
+        let controlled: Vec<_> = paths.iter().filter(|(controllers, _)| !controllers.is_empty()).cloned().collect();
+        (controlled.len() < paths.len()).then_some(Self::V1 { paths: controlled })
+    }
+
+    /// Whether a process that could not be born in the cgroup can do without: v1's are entered by their files, and in the
+    /// v2 hierarchy beside them a user without a right to it stays where he is, as under runc.
+    pub(crate) fn born_outside(&self, error: &std::io::Error) -> bool {
+        let forbidden = error.raw_os_error() == Some(EACCES);
+        forbidden && matches!(self, Self::V1 { .. }) && crate::rootless::does_without_cgroups()
+    }
+
     /// Why a process could not be born in the cgroup. Whoever has no right to put one there is told so.
     pub(crate) fn birth_failed(&self, error: std::io::Error) -> Error {
-        const EACCES: i32 = 13; // no namespace fails with it
         match self {
             Self::V2 { path } if error.raw_os_error() == Some(EACCES) => {
                 let error = Error::from(error);

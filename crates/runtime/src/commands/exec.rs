@@ -273,6 +273,7 @@ fn add(
             plan.put_into_cgroup = true;
             Fork { flags: 0, cgroup: None }.fork()
         }
+        Err(error) if record.cgroup.born_outside(&error) => Fork { flags: 0, cgroup: None }.fork(),
         Err(error) if entrance.born_in.is_some() && !cgroups.is_empty() => return Err(not_added(error.into())),
         result => result,
     };

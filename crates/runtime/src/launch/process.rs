@@ -102,8 +102,11 @@ pub(super) fn fork(
     }
     let make = |cgroup: Option<&OwnedFd>| Fork { flags: first, cgroup: cgroup.map(AsFd::as_fd) }.fork();
     let failed = |error| around.cgroup.birth_failed(error).prefixed(format!("clone with namespaces {first:#x}"));
-    let forked = make(born_in.as_ref()).map_err(failed);
-    match forked? {
+    let forked = match make(born_in.as_ref()) {
+        Err(error) if around.cgroup.born_outside(&error) => make(None),
+        result => result,
+    };
+    match forked.map_err(failed)? {
         Forked::Parent { pid, pidfd } => {
             if let Some(own) = own {
                 sys::process::setns(own.as_fd(), namespaces::PID).context(|| "return to the own pid namespace")?;

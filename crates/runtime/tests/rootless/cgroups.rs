@@ -1,4 +1,4 @@
-//! What a user may and may not have of cgroup v2, ours and runc's side by side.
+//! What a user may and may not have of delegated cgroups, ours and runc's side by side.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -24,7 +24,7 @@ fn user_on_v2() -> Option<User> {
 /// Ours and, where it is installed, runc, each with the options that it needs.
 fn runtimes(u: &User) -> Vec<(PathBuf, Vec<String>)> {
     let peer = u.bench.directory.path().join("run/peer");
-    fs::create_dir(&peer).expect("mkdir");
+    fs::create_dir_all(&peer).expect("mkdir");
     give(&peer);
     let runc = ["/usr/sbin/runc", "/usr/bin/runc"].into_iter().map(PathBuf::from).find(|path| path.exists());
     if runc.is_none() {
@@ -113,5 +113,75 @@ fn a_cgroup_of_somebody_else_is_not_done_without() {
             assert_eq!(fs::read_dir(u.state()).map_or(0, Iterator::count), 0, "state is left");
         }
         fs::remove_dir(&place).expect("it is still there");
+    }
+}
+
+/// A cgroup of the user's own in every v1 hierarchy; gone at the end.
+struct DelegatedV1(Vec<PathBuf>);
+
+impl DelegatedV1 {
+    fn new(name: &str) -> Self {
+        let mut made = Vec::new();
+        for hierarchy in fs::read_dir("/sys/fs/cgroup").expect("cgroups").flatten() {
+            let (hierarchy, own) = (hierarchy.path(), hierarchy.path().join(name));
+            if hierarchy.is_symlink() || !hierarchy.join("cgroup.procs").exists() {
+                continue;
+            }
+            fs::create_dir(&own).expect("mkdir");
+            made.push(own.clone());
+            for file in ["cpuset.cpus", "cpuset.mems"].into_iter().filter(|file| own.join(file).exists()) {
+                fs::write(own.join(file), fs::read(hierarchy.join(file)).expect("read")).expect("write");
+            }
+            std::os::unix::fs::chown(&own, Some(UID), Some(GID)).expect("chown");
+        }
+        Self(made)
+    }
+}
+
+impl Drop for DelegatedV1 {
+    fn drop(&mut self) {
+        for own in &self.0 {
+            let _ = fs::remove_dir(own.join("c"));
+            let _ = fs::remove_dir(own);
+        }
+    }
+}
+
+#[test]
+fn delegated_cgroups_of_v1_are_used() {
+    let Some(mut u) = user() else { return };
+    if u.bench.v2() || !Path::new("/sys/fs/cgroup/pids").is_dir() {
+        println!("skipped: needs cgroup v1");
+        return;
+    }
+    let name = format!("{}-v1", u.bench.id);
+    let delegation = DelegatedV1::new(&name);
+    let linux = u.bench.linux();
+    linux.namespaces.retain(|n| !matches!(n.kind.as_str(), "user" | "cgroup"));
+    linux.uid_mappings.clear();
+    linux.gid_mappings.clear();
+    linux.cgroups_path = Some(format!("/{name}/c"));
+    linux.resources = Some(Resources {
+        devices: vec![DeviceRule { allow: false, access: Some("rwm".into()), ..Default::default() }],
+        pids: Some(PidsLimit { limit: Some(20) }),
+        ..Default::default()
+    });
+    u.bench.script("cat /proc/self/cgroup");
+    let unified = Path::new("/sys/fs/cgroup/unified").join(&name);
+    // The user may have the v2 hierarchy's too, and may not go there, or none.
+    for of_root in [false, true] {
+        if of_root && unified.exists() {
+            std::os::unix::fs::chown(&unified, Some(0), Some(0)).expect("chown");
+        }
+        for runtime in runtimes(&u) {
+            let output = run_in(&u, Path::new("/sys/fs/cgroup/pids"), &["unshare", "-Urm"], &runtime, &[]);
+            let shown = text(&output);
+            for controller in ["pids", "memory", "devices"] {
+                let line = shown.lines().find(|l| l.split(':').nth(1).is_some_and(|c| c.contains(controller)));
+                let there = line.is_some_and(|l| l.ends_with(&format!(":/{name}/c")));
+                assert!(there, "{runtime:?} {controller}: {output:?}");
+            }
+            assert!(delegation.0.iter().all(|own| !own.join("c").exists()), "{runtime:?}: cgroups are left");
+        }
     }
 }
