@@ -551,20 +551,51 @@ fn inode(path: impl AsRef<Path>) -> u64 {
     std::os::unix::fs::MetadataExt::ino(&fs::metadata(path).expect("stat"))
 }
 
+/// A PID namespace with a first process that leaves no dead ones behind; gone at the end.
+struct Processes(std::process::Child);
+
+impl Processes {
+    fn new() -> Self {
+        let mut first = Command::new("unshare");
+        // A shell cannot ignore the end of its children.
+        first.args(["--pid", "--fork", "--kill-child", "perl", "-e", "$SIG{CHLD} = 'IGNORE'; sleep 1000"]);
+        Self(first.spawn().expect("unshare"))
+    }
+
+    fn path(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/ns/pid_for_children", self.0.id()))
+    }
+}
+
+impl Drop for Processes {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 #[test]
-fn a_network_by_path_is_joined_again() {
+fn network_and_processes_by_path_are_joined_again() {
     for mut b in benches() {
         let network = Network::new(&format!("ckpt{}", std::process::id()));
-        let kind = |n: &&mut Namespace| n.kind == "network";
-        b.linux().namespaces.iter_mut().find(kind).expect("network").path = Some(network.path());
+        let processes = Processes::new();
+        b.until("its first process", || fs::read_link(processes.path()).is_ok());
+        for (kind, path) in [("network", network.path()), ("pid", processes.path())] {
+            let namespace = |n: &&mut Namespace| n.kind == kind;
+            b.linux().namespaces.iter_mut().find(namespace).expect(kind).path = Some(path);
+        }
         let pipes = Pipes::new();
         b.run_detached(COUNTER, &pipes);
         b.counts_on(0);
+        let saved = format!("/proc/{}", b.pid());
         b.checkpoint(&[]);
         b.gone();
+        // criu needs its number again, which is free when the machine's first process has seen the end.
+        b.until("the number is free", || !Path::new(&saved).exists());
         let at = b.count();
         b.restore(&pipes, &[]);
         assert_eq!(inode(format!("/proc/{}/ns/net", b.pid())), inode(network.path()));
+        assert_eq!(inode(format!("/proc/{}/ns/pid", b.pid())), inode(processes.path()));
         b.counts_on(at);
         end(&b);
         // Without the network there is nothing to restore into.

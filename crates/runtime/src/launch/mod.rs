@@ -192,6 +192,7 @@ fn prepare(
         let path = linux.cgroups_path.as_deref();
         let made = location.settle(&request.id, path, resources, |place| container.note_cgroup(place))?;
         record.cgroup_made = location.parents_among(&made);
+        undo.location.clone_from(location);
         undo.made = Some(made);
         owner.map_or(Ok(()), |user| location.give_to(user))?;
     }
