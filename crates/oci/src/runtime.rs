@@ -244,8 +244,8 @@ object! {
         pub path: PathBuf,
         /// With `argv[0]`; absent means `[path]`.
         pub args: Vec<String>,
-        /// The whole environment.
-        pub env: Vec<String>,
+        /// The whole environment; absent is that of its place.
+        pub env: Option<Vec<String>>,
         /// Seconds until it is killed.
         pub timeout: Option<i64>,
     }

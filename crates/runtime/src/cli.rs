@@ -200,6 +200,8 @@ pub(crate) const GLOBAL: [Flag; 9] = [
 pub(crate) struct Global {
     /// Directory of the containers' state.
     pub(crate) root: PathBuf,
+    /// Whether the caller has named it.
+    pub(crate) root_given: bool,
     /// The systemd that makes cgroups, where one was asked for.
     pub(crate) systemd: Option<Manager>,
 }
@@ -281,13 +283,19 @@ fn dispatch(words: &[String]) -> Result<i32, Failure> {
     })?;
     if command.makes {
         guard::protect()?;
+        sys::signal::stop_ignoring();
         let status: Option<i32> = arguments.number("status-fd")?;
         // An added process gets no sockets of a service manager, as runc has it.
-        descriptors::close_others(name != "exec", arguments.number("preserve-fds")?.unwrap_or(0), status.as_slice())?;
+        let preserve = arguments.number("preserve-fds")?.unwrap_or(0);
+        descriptors::close_others(name != "exec", preserve, status.as_slice()).map_err(|error| match name {
+            "exec" => Failure { error: error.prefixed("exec failed"), status: 255 },
+            _ => error.into(),
+        })?;
     }
     // What is there already knows its own.
     let systemd = (args.on("systemd-cgroup") && command.makes).then(Manager::of_caller);
-    let global = Global { root: root_directory(args.get("root"))?, systemd };
+    let root_given = args.get("root").is_some_and(|r| !r.is_empty());
+    let global = Global { root: root_directory(args.get("root"))?, root_given, systemd };
     (command.run)(&global, &arguments)
 }
 
@@ -319,7 +327,9 @@ pub(crate) fn bundle(args: &Args) -> Result<PathBuf> {
     let resolved = Path::new(path).canonicalize().context(|| format!("chdir {path}"))?;
     // As given, where that is a path of its own: hooks and `state` show the link by which a caller knows its bundle.
     let plain = path.split('/').all(|part| !matches!(part, "." | ".."));
-    if plain { std::path::absolute(path).context(|| format!("chdir {path}")) } else { Ok(resolved) }
+    // Without a slash at its end, or two of them: the components have none.
+    let tidy = |path: PathBuf| path.components().collect();
+    if plain { std::path::absolute(path).map(tidy).context(|| format!("chdir {path}")) } else { Ok(resolved) }
 }
 
 /// Connects to `--console-socket`, after checking that a terminal and a socket go together.

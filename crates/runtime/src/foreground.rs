@@ -29,7 +29,10 @@ pub(crate) struct Terminal {
 /// Lets a process begin with the size of the caller's terminal, if it has one: set later, it could be too late for the
 /// program's first look.
 pub(crate) fn take_size(process: &mut Process) {
-    if let Ok(size) = tcgetwinsize(std::io::stdin()) {
+    // A terminal without a size says nothing, and the process may have been given one.
+    if let Ok(size) = tcgetwinsize(std::io::stdin())
+        && (size.ws_row, size.ws_col) != (0, 0)
+    {
         process.console_size = Some(ConsoleSize { height: size.ws_row.into(), width: size.ws_col.into() });
     }
 }
@@ -153,7 +156,9 @@ fn resize(master: &OwnedFd) {
 fn handle(signal: i32, pid: i32, master: Option<&OwnedFd>) -> Result<Option<i32>> {
     match signal {
         SIGCHLD => reap(pid),
-        SIGWINCH if master.is_some() => {
+        // Without a terminal of its own its size is nothing to the process, and some programs take the signal for another
+        // request: to httpd and nginx it means to stop.
+        SIGWINCH => {
             master.map(resize);
             Ok(None)
         }

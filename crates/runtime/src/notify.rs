@@ -77,7 +77,7 @@ impl AsFd for Proxy {
 }
 
 impl Proxy {
-    /// Listens; `None` where nobody waits, or where the container was made without a way to the socket.
+    /// Listens; `None` where nobody waits or can be reached, or where the container was made without a way to the socket.
     pub(crate) fn bind(container: &Container) -> Result<Option<Self>> {
         let Some(host) = host() else { return Ok(None) };
         let directory = container.notify_directory();
@@ -99,9 +99,17 @@ impl Proxy {
             Some(name) => SocketAddrUnix::new_abstract_name(name.as_bytes()),
             None => SocketAddrUnix::new(&*host),
         };
-        let connected = address.and_then(|address| connect(&manager, &address));
-        connected.map_err(io).context(|| format!("connect to NOTIFY_SOCKET {host}"))?;
-        Ok(Some(Self { socket, manager }))
+        match address.and_then(|address| connect(&manager, &address)) {
+            Ok(()) => Ok(Some(Self { socket, manager })),
+            // The variable is inherited, also by what a service leaves behind when it ends: nobody waits there.
+            Err(error) => {
+                let error = io(error);
+                log::warn(format_args!(
+                    "connect to NOTIFY_SOCKET {host}: {error}; the container's readiness is not passed on"
+                ));
+                Ok(None)
+            }
+        }
     }
 
     /// Takes one datagram; true when it was the one waited for, which has then been passed on. `main` is the process

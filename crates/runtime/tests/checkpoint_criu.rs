@@ -619,7 +619,7 @@ fn hooks_make_the_network_before_connections_come_back() {
             create_runtime: vec![Hook {
                 path: "/bin/sh".into(),
                 args: vec!["sh".into(), "-c".into(), up.into(), marks.clone()],
-                env: vec!["PATH=/usr/sbin:/usr/bin:/sbin:/bin".into()],
+                env: Some(vec!["PATH=/usr/sbin:/usr/bin:/sbin:/bin".into()]),
                 ..Default::default()
             }],
             ..Default::default()

@@ -62,7 +62,7 @@ fn what_features_name_is_accepted() {
         let hook = Hook {
             path: "/bin/sh".into(),
             args: ["sh", "-c", &format!("echo {kind} >> {path}")].map(String::from).into(),
-            env: vec!["PATH=/bin:/usr/bin".into()],
+            env: Some(vec!["PATH=/bin:/usr/bin".into()]),
             timeout: Some(10),
         };
         hooks[&kind] = json!([hook]);

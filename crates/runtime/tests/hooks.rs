@@ -10,7 +10,7 @@ fn hook(script: &str) -> Hook {
     Hook {
         path: "/bin/sh".into(),
         args: ["sh", "-c", script].map(String::from).into(),
-        env: vec!["PATH=/usr/bin:/bin".into()],
+        env: Some(vec!["PATH=/usr/bin:/bin".into()]),
         timeout: Some(30),
     }
 }
@@ -119,7 +119,7 @@ fn hooks_of_a_user_namespace_run_as_its_root() {
 #[test]
 fn a_hook_without_an_environment_gets_that_of_its_place() {
     let Some(mut b) = bench() else { return };
-    let plain = |script: &str| Hook { env: Vec::new(), ..hook(script) };
+    let plain = |script: &str| Hook { env: None, ..hook(script) };
     b.process().env = vec!["PATH=/bin".into(), "INSIDE=yes".into()];
     let show = "echo $SAMPAN_TEST_OUTSIDE-$INSIDE";
     b.spec.hooks = Some(Hooks {
@@ -239,7 +239,7 @@ fn wrong_hooks_are_refused_before_anything_is_made() {
     let cases = [
         (Hook { path: "bin/true".into(), ..hook("") }, "hooks.poststop[1].path: \"bin/true\" must be an absolute path"),
         (Hook { timeout: Some(0), ..hook("") }, "hooks.poststop[1].timeout: 0 must be more than 0 seconds"),
-        (Hook { env: vec!["A".into()], ..hook("") }, "hooks.poststop[1].env: \"A\" is not NAME=value"),
+        (Hook { env: Some(vec!["A".into()]), ..hook("") }, "hooks.poststop[1].env: \"A\" is not NAME=value"),
     ];
     for (wrong, words) in cases {
         let first = noting(&b, "echo called");

@@ -323,7 +323,7 @@ fn a_kill_half_way_leaves_mounts_that_delete_finds() {
         create_runtime: vec![oci::runtime::Hook {
             path: "/bin/sh".into(),
             args: ["sh", "-c", "kill -9 $PPID"].map(String::from).into(),
-            env: vec!["PATH=/usr/bin:/bin".into()],
+            env: Some(vec!["PATH=/usr/bin:/bin".into()]),
             timeout: None,
         }],
         ..Default::default()

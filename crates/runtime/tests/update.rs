@@ -202,9 +202,9 @@ fn device_rules_are_what_the_kernel_has() {
     b.linux().resources = Some(Resources {
         devices: vec![
             rule(false, "a", None, None, "rwm"),
-            rule(true, "c", Some(10), Some(200), "rwm"),
+            rule(true, "c", Some(10), Some(229), "rwm"),
             rule(true, "b", Some(7), None, "r"),
-            rule(false, "c", Some(10), Some(200), "w"),
+            rule(false, "c", Some(10), Some(229), "w"),
         ],
         ..Default::default()
     });
@@ -215,14 +215,14 @@ fn device_rules_are_what_the_kernel_has() {
         );
     } else {
         let list = file(&b, "devices", "devices.list", "");
-        for line in ["c 10:200 rm", "b 7:* r", "c 1:3 rwm", "c *:* m", "b *:* m"] {
+        for line in ["c 10:229 rm", "b 7:* r", "c 1:3 rwm", "c *:* m", "b *:* m"] {
             assert!(list.lines().any(|l| l == line), "{line:?} in {list}");
         }
         assert!(!list.contains("a *:* rwm"));
     }
     b.ok(&["delete", "--force", &b.id]);
     resources(&mut b).devices =
-        vec![rule(true, "c", Some(10), None, "rw"), rule(false, "c", Some(10), Some(200), "rw")];
+        vec![rule(true, "c", Some(10), None, "rw"), rule(false, "c", Some(10), Some(229), "rw")];
     let error = b.script("true").failure();
     assert!(error.contains("linux.resources.devices[1]"), "{error}");
 }

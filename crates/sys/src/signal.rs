@@ -58,6 +58,29 @@ pub fn default(signal: i32) {
     unsafe { libc::signal(signal, libc::SIG_DFL) };
 }
 
+/// Sets to their defaults the signals that the caller has left ignored, all but SIGPIPE. A shell ignores SIGINT and SIGQUIT
+/// for what it runs in the background, `nohup` SIGHUP: the container's program could never handle them. With SIGCHLD
+/// ignored no child could be waited for.
+///
+/// The kernel tells all of them at once in `/proc/self/stat` (the real-time ones aside, which nobody ignores). Where there
+/// is no procfs, they stay.
+pub fn stop_ignoring() {
+    use std::io::Read;
+    let mut text = [0; 1024];
+    let Ok(length) = std::fs::File::open("/proc/self/stat").and_then(|mut f| f.read(&mut text)) else { return };
+    let ignored = ignored_in(&text[..length]).unwrap_or(0) & !(1 << (libc::SIGPIPE - 1));
+    for signal in (1..=31).filter(|signal| ignored & 1 << (signal - 1) != 0) {
+        default(signal);
+    }
+}
+
+/// The ignored signals in a `/proc/PID/stat`, as bits. The program's name in it can be anything, also with brackets.
+fn ignored_in(stat: &[u8]) -> Option<u64> {
+    const FIELD: usize = 33 - 3;
+    let end = stat.iter().rposition(|b| *b == b')')?;
+    std::str::from_utf8(&stat[end + 1..]).ok()?.split_ascii_whitespace().nth(FIELD)?.parse().ok()
+}
+
 /// Lets a signal end this process, also as the first of a PID namespace, which signals without a handler do not reach.
 /// Executing a program takes the handler away.
 pub fn exit_on(signal: i32) {
@@ -186,4 +209,21 @@ fn ignored(signal: i32) -> bool {
     let asked = unsafe { libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr()) };
     // SAFETY: filled in where the call has succeeded.
     asked == 0 && unsafe { action.assume_init() }.sa_sigaction == libc::SIG_IGN
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ignored_signals_are_found_behind_any_name() {
+        // SIGINT and SIGCHLD.
+        let after = "S 1 2 3 0 -1 4194560 98 0 0 0 0 0 0 0 20 0 1 0 137 3 4 5 1 1 0 0 0 0 0 65538 7 0";
+        for name in ["sh", "a b", "x) S 9 9"] {
+            assert_eq!(ignored_in(format!("7 ({name}) {after}\n").as_bytes()), Some(0x1_0002), "{name}");
+        }
+        assert_eq!(ignored_in(b""), None);
+        assert_eq!(ignored_in(b"7 (sh) S 1"), None);
+        assert!(ignored_in(&std::fs::read("/proc/self/stat").expect("stat")).is_some());
+    }
 }

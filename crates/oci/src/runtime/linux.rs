@@ -192,8 +192,16 @@ object! {
 object! {
     /// Number of tasks.
     pub struct PidsLimit {
-        /// -1 is unlimited; 0 is read as unlimited too, as runc does.
+        /// Negative is unlimited.
         pub limit: Option<i64>,
+    }
+}
+
+impl PidsLimit {
+    /// The limit as every driver can keep it, as runc 1.4 does: systemd has no limit of 0, and since the first task is
+    /// there already, 1 allows no more of them.
+    pub fn tasks(&self) -> Option<i64> {
+        self.limit.map(|limit| if limit == 0 { 1 } else { limit })
     }
 }
 

@@ -83,18 +83,20 @@ impl Exception {
 }
 
 /// What every container may use, whatever its configuration says: the nodes that the specification demands, terminals,
-/// and making (not opening) nodes of any kind.
-const ALWAYS: [(bool, Option<u32>, Option<u32>, u8); 10] = [
+/// making (not opening) nodes of any kind, and tun, which VPNs in containers make themselves: runc 1.2.0 took it away
+/// and had to give it back.
+const ALWAYS: [(bool, Option<u32>, Option<u32>, u8); 11] = [
     (false, None, None, MKNOD),
     (true, None, None, MKNOD),
-    (false, Some(1), Some(3), ALL), // null
-    (false, Some(1), Some(8), ALL), // random
-    (false, Some(1), Some(7), ALL), // full
-    (false, Some(5), Some(0), ALL), // tty
-    (false, Some(1), Some(5), ALL), // zero
-    (false, Some(1), Some(9), ALL), // urandom
-    (false, Some(136), None, ALL),  // pseudo-terminals
-    (false, Some(5), Some(2), ALL), // ptmx
+    (false, Some(1), Some(3), ALL),    // null
+    (false, Some(1), Some(8), ALL),    // random
+    (false, Some(1), Some(7), ALL),    // full
+    (false, Some(5), Some(0), ALL),    // tty
+    (false, Some(1), Some(5), ALL),    // zero
+    (false, Some(1), Some(9), ALL),    // urandom
+    (false, Some(136), None, ALL),     // pseudo-terminals
+    (false, Some(5), Some(2), ALL),    // ptmx
+    (false, Some(10), Some(200), ALL), // net/tun
 ];
 
 impl DeviceRules {
@@ -328,27 +330,27 @@ mod tests {
 
     #[test]
     fn what_is_allowed_too_much_is_found() {
-        let rules = DeviceRules::for_container(&[rule(true, "c", 10, 200, "r")]).expect("valid");
-        assert_eq!(rules.excess_of("c 10:200 rw").as_deref(), Some("c 10:200 w"));
+        let rules = DeviceRules::for_container(&[rule(true, "c", 10, 229, "r")]).expect("valid");
+        assert_eq!(rules.excess_of("c 10:229 rw").as_deref(), Some("c 10:229 w"));
         assert_eq!(rules.excess_of("b 8:* rwm").as_deref(), Some("b 8:* rwm"));
         assert_eq!(rules.excess_of("c 1:3 rwm"), None);
-        assert_eq!(rules.excess_of("c 10:200 r"), None);
+        assert_eq!(rules.excess_of("c 10:229 r"), None);
     }
 
     #[test]
     fn later_rules_override_earlier_ones() {
-        let (default, list) = shown(&[rule(true, "a", -1, -1, "rwm"), rule(false, "c", 10, 200, "rw")]);
+        let (default, list) = shown(&[rule(true, "a", -1, -1, "rwm"), rule(false, "c", 10, 229, "rw")]);
         assert!(default);
-        assert_eq!(list, ["c 10:200 rw"]);
+        assert_eq!(list, ["c 10:229 rw"]);
         let (_, list) =
-            shown(&[rule(false, "c", 10, 200, "rwm"), rule(true, "c", 10, 200, "r"), rule(false, "c", 10, -1, "r")]);
-        assert!(!list.iter().any(|l| l.starts_with("c 10")));
+            shown(&[rule(false, "c", 10, 229, "rwm"), rule(true, "c", 10, 229, "r"), rule(false, "c", 10, -1, "r")]);
+        assert!(!list.iter().any(|l| l.starts_with("c 10:229")));
     }
 
     #[test]
     fn the_program_says_what_the_rules_say() {
         let deny =
-            DeviceRules::for_container(&[rule(true, "b", 8, -1, "r"), rule(true, "c", 10, 200, "rw")]).expect("valid");
+            DeviceRules::for_container(&[rule(true, "b", 8, -1, "r"), rule(true, "c", 10, 229, "rw")]).expect("valid");
         assert!(allowed(&deny, false, READ | WRITE, 1, 3));
         assert!(allowed(&deny, true, READ, 8, 17));
         assert!(!allowed(&deny, true, WRITE, 8, 17));

@@ -136,8 +136,8 @@ fn process(args: &Args, own: &Process, command: &[String]) -> Result<Process> {
     if let Some(profile) = args.get("apparmor") {
         process.apparmor_profile = Some(profile.to_owned());
     }
-    if args.on("no-new-privs") {
-        process.no_new_privileges = true;
+    if args.get("no-new-privs").is_some() {
+        process.no_new_privileges = args.on("no-new-privs");
     }
     for name in args.all("cap") {
         let sets = process.capabilities.get_or_insert_with(Capabilities::default);
@@ -146,14 +146,10 @@ fn process(args: &Args, own: &Process, command: &[String]) -> Result<Process> {
                 set.push(name.clone());
             }
         }
-        // Never inheritable where the container's are not: a file with inheritable capabilities would give them to
-        // users who should have none (CVE-2022-29162). Ambient ones need both.
-        if !sets.inheritable.is_empty() {
-            for set in [&mut sets.inheritable, &mut sets.ambient] {
-                if !set.contains(name) {
-                    set.push(name.clone());
-                }
-            }
+        // Never inheritable where the container's is not: a file with inheritable capabilities would give it to users
+        // who should have none (CVE-2022-29162). Ambient ones need both.
+        if sets.inheritable.contains(name) && !sets.ambient.contains(name) {
+            sets.ambient.push(name.clone());
         }
     }
     if process.console_size.as_ref().is_some_and(|s| *s == ConsoleSize::default()) {

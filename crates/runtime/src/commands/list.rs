@@ -1,6 +1,6 @@
 //! `list`: all containers under the state root.
 
-use oci::{Error, Result};
+use oci::{Context, Error, Result};
 
 use super::Command;
 use super::state::{View, view};
@@ -23,6 +23,10 @@ pub(super) static COMMAND: Command = Command {
 
 fn run(global: &Global, args: &Args) -> Result<i32, Failure> {
     let mut views: Vec<View> = Vec::new();
+    // Without one nothing was created yet; but one that was named, and is not there, is a mistake.
+    if global.root_given {
+        std::fs::read_dir(&global.root).context(|| format!("open {}", global.root.display()))?;
+    }
     for id in Container::ids(&global.root)? {
         // Deleted since the directory was read.
         let Ok(container) = Container::open(&global.root, &id) else { continue };

@@ -97,8 +97,8 @@ fn attempt(global: &Global, args: &Args) -> Result<i32> {
         // Before the process exists, so that its end cannot be missed.
         let _ = sys::signal::block_all();
         if !args.on("no-subreaper") {
-            let own = Some(rustix::process::getpid());
-            let _ = rustix::process::set_child_subreaper(own);
+            // Any number but 0 says yes.
+            let _ = rustix::process::set_child_subreaper(Some(rustix::process::Pid::INIT));
         }
     }
     let Launched { container, pid, pidfd, .. } = restore(request, spec, &wanted)?;

@@ -78,7 +78,7 @@ pub(crate) fn restore(request: Request, mut spec: Spec, restore: &Restore) -> Re
         Err(error) => {
             undo.run();
             // As after a failed `create`.
-            let stopped = hooks::is_failure(&error).then(|| container.state(Status::Stopped, 0).ok()).flatten();
+            let stopped = container.state(Status::Stopped, 0).ok();
             if let Err(second) = container.remove() {
                 log::warn(format_args!("{second}"));
             }

@@ -55,7 +55,14 @@ const EPERM: i32 = Errno::PERM.raw_os_error();
 /// Puts a detached mount on a target.
 pub(crate) fn attach(tree: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<()> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-    Ok(move_mount(tree, c"", target, c"", flags).map_err(std::io::Error::from)?)
+    match move_mount(tree, c"", target, c"", flags) {
+        // The kernel has another word for it than for mount(2), and callers look for that one: dockerd then asks
+        // whether a directory is to be mounted onto a file.
+        Err(Errno::INVAL) if is_directory(tree)? != is_directory(target)? => {
+            Err(std::io::Error::from(Errno::NOTDIR).into())
+        }
+        result => Ok(result.map_err(std::io::Error::from)?),
+    }
 }
 
 /// What a mount needs to know beside its own entry.

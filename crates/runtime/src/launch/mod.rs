@@ -106,8 +106,8 @@ pub(crate) fn launch(request: Request, mut spec: Spec) -> Result<Launched> {
         Err(error) => {
             let started = undo.started;
             undo.run();
-            // The specification: after a hook that failed, the container goes the way of a deleted one.
-            let stopped = hooks::is_failure(&error).then(|| container.state(Status::Stopped, 0).ok()).flatten();
+            // The container goes the way of a deleted one.
+            let stopped = container.state(Status::Stopped, 0).ok();
             if let Err(second) = container.remove() {
                 log::warn(format_args!("{second}"));
             }
@@ -121,7 +121,7 @@ pub(crate) fn launch(request: Request, mut spec: Spec) -> Result<Launched> {
 
 /// Sockets that a service manager handed to the runtime go on to the program, as runc does it.
 fn add_sockets(spec: &mut Spec) {
-    if let (Some(count), Some(process)) = (descriptors::listen_fds(), spec.process.as_mut()) {
+    if let (Some(count), Some(process)) = (descriptors::listen_fds().filter(|n| *n > 0), spec.process.as_mut()) {
         process.env.push(format!("LISTEN_FDS={count}"));
         process.env.push("LISTEN_PID=1".into());
         if let Ok(names) = std::env::var("LISTEN_FDNAMES") {

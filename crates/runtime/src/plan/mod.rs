@@ -199,7 +199,7 @@ fn check_hooks(hooks: &Hooks) -> Result<()> {
             if let Some(timeout) = hook.timeout.filter(|t| *t <= 0) {
                 return wrong(format!("timeout: {timeout} must be more than 0 seconds"));
             }
-            if let Some(entry) = hook.env.iter().find(|e| e.find('=').is_none_or(|at| at == 0)) {
+            if let Some(entry) = hook.env.iter().flatten().find(|e| e.find('=').is_none_or(|at| at == 0)) {
                 return wrong(format!("env: {entry:?} is not NAME=value"));
             }
         }

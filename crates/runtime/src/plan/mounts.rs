@@ -79,7 +79,7 @@ fn c_string(what: &str, text: impl Into<Vec<u8>>) -> Result<CString> {
 }
 
 /// Files below `/proc` that may be mount destinations, as lxcfs replaces them.
-const PROC_ALLOWED: [&str; 11] = [
+const PROC_ALLOWED: [&str; 10] = [
     "/proc/cpuinfo",
     "/proc/diskstats",
     "/proc/meminfo",
@@ -88,7 +88,6 @@ const PROC_ALLOWED: [&str; 11] = [
     "/proc/uptime",
     "/proc/loadavg",
     "/proc/slabinfo",
-    "/proc/net/dev",
     "/proc/sys/kernel/ns_last_pid",
     "/proc/sys/crypto/fips_enabled",
 ];

@@ -83,6 +83,7 @@ impl ProcessPlan {
         if !process.cwd.starts_with('/') {
             return Err(Error::invalid(format!("process.cwd: {:?}: Cwd must be an absolute path", process.cwd)));
         }
+        check_ids(&process.user)?;
         if let Some(umask) = process.user.umask.filter(|u| *u > 0o777) {
             return Err(Error::invalid(format!("process.user.umask: {umask:#o} is more than 0777")));
         }
@@ -118,6 +119,19 @@ impl ProcessPlan {
             labels: Labels::from_spec(process)?,
             console_size: size.map(|s| (s.height as u16, s.width as u16)),
         })
+    }
+}
+
+/// The highest number is no id: to the kernel it means "as it is", and the process would stay root.
+fn check_ids(user: &User) -> Result<()> {
+    let ids = [("uid", user.uid), ("gid", user.gid)];
+    let groups = user.additional_gids.iter().map(|gid| ("additionalGids", *gid));
+    match ids.into_iter().chain(groups).find(|(_, id)| *id == u32::MAX) {
+        Some((name, id)) => Err(Error::invalid(format!(
+            "process.user.{name}: unable to setup user: {id} is no id; the highest is {}",
+            u32::MAX - 1
+        ))),
+        None => Ok(()),
     }
 }
 

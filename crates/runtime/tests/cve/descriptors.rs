@@ -33,7 +33,7 @@ fn only_the_allowed_descriptors_are_inside() {
     let hook = |path: &str, script: String| Hook {
         path: path.into(),
         args: vec!["sh".into(), "-c".into(), script],
-        env: vec!["PATH=/usr/bin:/bin".into()],
+        env: Some(vec!["PATH=/usr/bin:/bin".into()]),
         timeout: Some(30),
     };
     let outside = |name: &str| vec![hook("/bin/sh", format!("echo {name} $(ls /proc/self/fd) >> {}", log.display()))];

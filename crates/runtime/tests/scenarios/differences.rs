@@ -6,6 +6,7 @@ pub(crate) const DIFFERENCES: &[(&str, &str)] = &[
     ("help: options of create", "`--pidfd-socket` came with runc 1.2"),
     ("help: options of run", "`--pidfd-socket` came with runc 1.2"),
     ("help: options of exec", "`--pidfd-socket` came with runc 1.2"),
+    ("root: named, and not there", "runc 1.1 makes it; since 1.2 `list` says that it is missing"),
     ("rootless: a word that is none", "a value that means nothing is refused, also where it is not used"),
     ("bundle: bad version", "runc 1.1 does not look at the version; the specification has it checked"),
     ("end: the program is a directory", "runc built with a newer Go says the same as ours"),
@@ -20,5 +21,5 @@ pub(crate) const DIFFERENCES: &[(&str, &str)] = &[
     ("caller: descriptor that is missing", "runc takes a descriptor of its own for the missing one"),
     ("kernel: limit given twice", "the specification: must be an error; runc takes the last one"),
     ("kernel: a tmpfs", "runc 1.1 overrides the given mode by the directory's; 1.2 and newer do as ours"),
-    ("kernel: device rules", "runc before 1.2 also lets every container use /dev/net/tun"),
+    ("kernel: pids limit of none", "runc 1.1 reads 0 as unlimited; to 1.4 it is a limit, kept as 1"),
 ];

@@ -138,6 +138,8 @@ impl Scenario {
         }
         let text = config.to_string().replace("$D", bench.directory.path().to_str().expect("path"));
         fs::write(bench.bundle().join("config.json"), text).expect("config.json");
+        // runc 1.1 makes it with every command, newer ones and ours only with a container.
+        fs::create_dir_all(bench.state_root()).expect("mkdir");
         let mut stage = Stage { bench, background: None, scenario: self };
         let mut seen: Vec<Seen> = self.steps.iter().map(|step| stage.step(step)).collect();
         seen.push(stage.end());

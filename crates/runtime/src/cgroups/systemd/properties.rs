@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use oci::runtime::Resources;
+use oci::runtime::{PidsLimit, Resources};
 use oci::{Context, Error, Result};
 
 use super::Bus;
@@ -199,7 +199,7 @@ pub(super) fn for_v1(bus: &mut Bus, r: &mut Resources, new: bool) -> Result<Vec<
     if let Some(weight) = r.block_io.as_ref().and_then(|b| given(b.weight)) {
         list.push(Property::new("BlockIOWeight", Value::Uint64(weight.into())));
     }
-    if let Some(limit) = r.pids.as_ref().and_then(|p| given(p.limit)) {
+    if let Some(limit) = r.pids.as_ref().and_then(PidsLimit::tasks) {
         list.push(Property::new("TasksMax", Value::Uint64(if limit < 0 { INFINITY } else { limit.cast_unsigned() })));
     }
     Ok(list)

@@ -1,12 +1,13 @@
 //! Limits as control files of v1.
 
-use oci::runtime::Resources;
+use oci::runtime::{PidsLimit, Resources};
 use oci::{Error, Result};
 
 use crate::cgroups::files::{Absent, Setting};
 use crate::log;
 
-/// Limits to control files, in the order of writing. Zero means "not given", as engines write it.
+/// Limits to control files, in the order of writing. Zero means "not given", as engines write it;
+/// but for tasks it is a limit.
 pub(super) fn settings(r: &Resources) -> Result<Vec<Setting>> {
     let mut list = Vec::new();
     let mut put = |controller, file: &str, value: String, absent| {
@@ -108,7 +109,7 @@ pub(super) fn settings(r: &Resources) -> Result<Vec<Setting>> {
             put("cpuset", "cpuset.mems", mems.into(), Absent::Fail);
         }
     }
-    if let Some(limit) = r.pids.as_ref().and_then(|p| given(p.limit)) {
+    if let Some(limit) = r.pids.as_ref().and_then(PidsLimit::tasks) {
         put("pids", "pids.max", if limit < 0 { "max".into() } else { limit.to_string() }, Absent::Fail);
     }
     if let Some(b) = &r.block_io {

@@ -1,6 +1,6 @@
 //! Limits as control files of v2.
 
-use oci::runtime::Resources;
+use oci::runtime::{PidsLimit, Resources};
 use oci::{Error, Result};
 
 use crate::cgroups::files::{Absent, Setting};
@@ -50,7 +50,7 @@ pub(in crate::cgroups) fn settings(r: &Resources) -> Result<Vec<Setting>> {
     };
     let number = |value: i64| if value < 0 { "max".to_owned() } else { value.to_string() };
     let v1_only = |what: &str| Err(Error::unsupported(format!("linux.resources.{what}: exists only on cgroup v1")));
-    if let Some(limit) = r.pids.as_ref().and_then(|p| p.limit).filter(|l| *l != 0) {
+    if let Some(limit) = r.pids.as_ref().and_then(PidsLimit::tasks) {
         put("pids", "pids.max", number(limit), Absent::Fail);
     }
     if let Some(m) = &r.memory {
