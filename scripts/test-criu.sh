@@ -21,14 +21,18 @@ fi
 mapfile -t tests < <("$criu" --list --format=terse | sed -n 's/: test$//p')
 half=$(((${#tests[@]} + 1) / 2))
 failed=0
+# Two machines would write into each other's lines.
+said=$(mktemp)
+trap 'rm -f "$said"' EXIT
 {
   code=0
   machine "$criu" --test-threads=1 --exact "${tests[@]:0:half}" || code=1
   machine "$podman" --test-threads=1 || code=1
   exit "$code"
-} &
+} >"$said" 2>&1 &
 first=$!
 machine "$criu" --test-threads=1 --exact "${tests[@]:half}" || failed=1
 machine --cgroup hybrid "$criu" --test-threads=1 bind_mounts || failed=1
 wait "$first" || failed=1
+cat "$said"
 exit "$failed"

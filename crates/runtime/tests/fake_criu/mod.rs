@@ -195,13 +195,17 @@ impl Fake {
         }
         let freezer = PathBuf::from(strings(options, 44).concat());
         match self.mode.as_str() {
-            // As one that is killed in the worst moment.
-            "freeze-death" => {
+            // As one that is killed in the worst moment, or does nothing any more.
+            "freeze-death" | "freeze-hangs" => {
                 let (file, word) = [("cgroup.freeze", "1"), ("freezer.state", "FROZEN")]
                     .into_iter()
                     .find(|(file, _)| freezer.join(file).exists())
                     .expect("a freezer");
                 fs::write(freezer.join(file), word).expect("freeze");
+                if self.mode == "freeze-hangs" {
+                    fs::write(self.notes.join("waits"), std::process::id().to_string()).expect("note");
+                    std::thread::sleep(std::time::Duration::from_secs(600));
+                }
                 std::process::exit(4);
             }
             // A child of it keeps the line open.
