@@ -23,7 +23,7 @@ static LOG: OnceLock<Log> = OnceLock::new();
 /// Sets the log up, once. `path` absent or `/dev/stderr` is standard error.
 pub(crate) fn init(path: Option<&Path>, format: Option<&str>, debug: bool) -> Result<()> {
     let json = match format {
-        None | Some("text") => false,
+        None | Some("" | "text") => false,
         Some("json") => true,
         Some(other) => return Err(Error::invalid(format!("invalid log-format: {other}"))),
     };

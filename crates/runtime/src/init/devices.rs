@@ -26,7 +26,8 @@ fn io(error: Errno) -> Error {
     std::io::Error::from(error).into()
 }
 
-/// Makes the nodes. Where that is forbidden (a user namespace), the host's nodes are bound instead.
+/// Makes the nodes. Where that is forbidden (a user namespace), or an ordinary file has the name of one that every
+/// container has, the host's nodes are bound instead.
 pub(crate) fn make(devices: &[PlannedDevice], root: &Root) -> Result<()> {
     // Almost all are in one directory.
     let mut last: Option<(&str, OwnedFd)> = None;
@@ -60,17 +61,13 @@ fn node(device: &PlannedDevice, parent: &OwnedFd, root: &Root) -> Result<()> {
             if FileType::from_raw_mode(stat.st_mode) == kind && (number == 0 || stat.st_rdev == number) {
                 return Ok(());
             }
+            // Images that were built in a user namespace have ordinary files in these places.
+            if device.demanded && FileType::from_raw_mode(stat.st_mode).is_file() {
+                return bind_host(device, kind, number, root);
+            }
             return Err(Error::already_exists("something else has that name"));
         }
-        Err(Errno::PERM) => {
-            let host = clone_tree(CWD, &c_path(device.path.as_ref())?, false).context(|| "bind the host's node")?;
-            let stat = fstat(&host).map_err(io)?;
-            if FileType::from_raw_mode(stat.st_mode) != kind || stat.st_rdev != number {
-                return Err(Error::permission_denied("it cannot be made here, and the host's node is another device"));
-            }
-            let target = root.target(&device.path, || Ok(false))?;
-            return attach(host.as_fd(), target.as_fd());
-        }
+        Err(Errno::PERM) => return bind_host(device, kind, number, root),
         Err(error) => return Err(io(error)),
     }
     if device.uid != 0 || device.gid != 0 {
@@ -78,6 +75,17 @@ fn node(device: &PlannedDevice, parent: &OwnedFd, root: &Root) -> Result<()> {
         chownat(parent, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW).map_err(io)?;
     }
     Ok(())
+}
+
+/// Shows the host's node in the place of the device.
+fn bind_host(device: &PlannedDevice, kind: FileType, number: u64, root: &Root) -> Result<()> {
+    let host = clone_tree(CWD, &c_path(device.path.as_ref())?, false).context(|| "bind the host's node")?;
+    let stat = fstat(&host).map_err(io)?;
+    if FileType::from_raw_mode(stat.st_mode) != kind || stat.st_rdev != number {
+        return Err(Error::permission_denied("it cannot be made here, and the host's node is another device"));
+    }
+    let target = root.target(&device.path, || Ok(false))?;
+    attach(host.as_fd(), target.as_fd())
 }
 
 /// Makes the links of `/dev`. One that exists stays, but `ptmx` must lead to the container's own terminals.

@@ -16,6 +16,8 @@ pub(crate) struct PlannedDevice {
     pub(crate) mode: u32,
     pub(crate) uid: u32,
     pub(crate) gid: u32,
+    /// Whether it is one that every container has, not the configuration's.
+    pub(crate) demanded: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +53,7 @@ pub(crate) fn plan(wanted: &[Device], populate_dev: bool) -> Result<Vec<PlannedD
                     mode: 0o666,
                     uid: 0,
                     gid: 0,
+                    demanded: true,
                 });
             }
         }
@@ -85,6 +88,7 @@ pub(crate) fn plan(wanted: &[Device], populate_dev: bool) -> Result<Vec<PlannedD
             mode: device.file_mode.unwrap_or(0o666) & 0o7777,
             uid: device.uid.unwrap_or(0),
             gid: device.gid.unwrap_or(0),
+            demanded: false,
         });
     }
     Ok(list)

@@ -21,5 +21,6 @@ pub(crate) const DIFFERENCES: &[(&str, &str)] = &[
     ("caller: descriptor that is missing", "runc takes a descriptor of its own for the missing one"),
     ("kernel: limit given twice", "the specification: must be an error; runc takes the last one"),
     ("kernel: a tmpfs", "runc 1.1 overrides the given mode by the directory's; 1.2 and newer do as ours"),
+    ("kernel: ordinary files for devices", "runc leaves the files; ours binds the devices that every container has"),
     ("kernel: pids limit of none", "runc 1.1 reads 0 as unlimited; to 1.4 it is a limit, kept as 1"),
 ];
