@@ -8,9 +8,6 @@ use std::os::fd::RawFd;
 /// A closed standard descriptor becomes `/dev/null`: the next file to be opened would get its number, and be taken for
 /// it. SIGPIPE is ignored, so that writing to a closed pipe is an error.
 pub fn prepare() {
-    if executed_by_descriptor() {
-        return;
-    }
     const STANDARD: [RawFd; 3] = [0, 1, 2];
     let mut list = STANDARD.map(|fd| libc::pollfd { fd, events: 0, revents: 0 });
     // SAFETY: the pointer and the length are those of the array.
@@ -30,14 +27,6 @@ pub fn prepare() {
     }
     // SAFETY: SIG_IGN needs no function.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
-}
-
-/// Whether this program is one that has executed itself again, by a descriptor: then all this was done, and is inherited.
-fn executed_by_descriptor() -> bool {
-    // SAFETY: no memory is passed.
-    let name = unsafe { libc::getauxval(libc::AT_EXECFN) } as *const libc::c_char;
-    // SAFETY: the kernel has put a string there, above the stack, that stays.
-    !name.is_null() && unsafe { std::ffi::CStr::from_ptr(name) }.to_bytes().starts_with(b"/dev/fd/")
 }
 
 /// Makes `$main`, a `fn() -> i32` that returns the exit status, the program's entry. The program's root has
