@@ -10,8 +10,8 @@ list=$(cargo test --quiet --locked -p sampan-runtime --no-run --message-format=j
   jq -r 'select(.reason == "compiler-artifact" and .profile.test and .executable != null) | .executable')
 mapfile -t programs <<< "$list"
 if [ $# = 0 ]; then
-  # Hundreds of containers each, hours on one slow processor, and a race needs two; dockerd takes a minute to answer;
-  # those of systemd and criu have a machine of their own.
+  # Hundreds of containers each, hours on one slow processor, and a race needs two;
+  # those of engines, systemd and criu have a machine of their own.
   mapfile -t programs < <(printf '%s\n' "${programs[@]}" |
     grep -Ev '/(scenarios|fuzz|engines|systemd|checkpoint_criu)-[0-9a-f]+$')
   set -- --skip races::

@@ -1,4 +1,5 @@
-//! The runtime's own tests once more, on a machine with cgroup v2: User-Mode Linux.
+//! The runtime's own tests once more, on machines with cgroup v2: User-Mode Linux, and for those with other people's
+//! engines, which take too long on it, an emulated one with Debian's kernel.
 
 use std::process::Command;
 
@@ -16,4 +17,28 @@ fn the_runtimes_tests_pass_on_cgroup_v2() {
     let count = |word: &str| results.iter().filter(|line| line.ends_with(word)).count();
     assert!(output.status.success() && count("FAILED") == 0, "see above");
     assert!(count("... ok") >= 60, "only {} tests have run", count("... ok"));
+}
+
+/// The tests of `crates/runtime/tests/engines.rs` in a machine whose pid 1 is of this kind.
+fn engines(kind: &str) {
+    if ["qemu-system-x86_64", "containerd", "dockerd", "podman", "jq"].into_iter().any(|name| peer(name).is_none()) {
+        return;
+    }
+    let output =
+        Command::new(workspace().join("scripts/test-engines.sh")).arg(kind).output().expect("scripts/test-engines.sh");
+    let text = String::from_utf8_lossy(&output.stdout);
+    println!("{text}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "see above");
+    let passed = text.lines().filter(|line| line.starts_with("test ") && line.ends_with("... ok")).count();
+    assert!(passed >= 4, "only {passed} tests have run");
+}
+
+#[test]
+fn engines_run_the_runtime_on_cgroup_v2() {
+    engines("plain");
+}
+
+#[test]
+fn engines_run_the_runtime_with_systemds_cgroups() {
+    engines("systemd");
 }
