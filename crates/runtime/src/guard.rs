@@ -24,10 +24,11 @@ pub(crate) fn protect() -> Result<()> {
     if view.f_flag.contains(StatVfsMountFlags::RDONLY) {
         return Ok(());
     }
-    if !rustix::process::geteuid().is_root() {
+    let user = sys::process::user_at_start();
+    if user != 0 {
         // What the user cannot write, a container of the user cannot write either. An owner can give himself the right.
         let owner = rustix::fs::stat(EXE).map_err(std::io::Error::from).context(|| "look at the own program")?.st_uid;
-        let mine = owner == rustix::process::geteuid().as_raw();
+        let mine = owner == user;
         let writable = || {
             let flags = rustix::fs::AtFlags::empty();
             rustix::fs::accessat(rustix::fs::CWD, EXE, rustix::fs::Access::WRITE_OK, flags).is_ok()

@@ -213,7 +213,7 @@ fn put_line(directory: &Path, name: &str, file: &mut File, line: &str) -> Result
 }
 
 fn set_devices(directory: &Path, rules: &DeviceRules) -> Result<()> {
-    if !rustix::process::geteuid().is_root() && crate::rootless::does_without_device_rules() {
+    if sys::process::user_at_start() != 0 && crate::rootless::does_without_device_rules() {
         return Ok(());
     }
     let (base, other) =

@@ -227,7 +227,7 @@ fn add(
     // trace others must find nothing of the host: so a process in between enters everything else first. A user needs
     // it anyway, who may join the PID namespace only from inside the user namespace. Only for root and a container with
     // a user namespace it is not needed: nobody in there may trace what is not dumpable.
-    let root = rustix::process::geteuid().is_root();
+    let root = sys::process::user_at_start() == 0;
     let in_between = record.namespaces & namespaces::PID != 0 && !(root && record.namespaces & namespaces::USER != 0);
     let mut plan = JoinPlan {
         target: Some(target.try_clone()?),

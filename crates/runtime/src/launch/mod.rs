@@ -140,7 +140,7 @@ pub(crate) fn new_record(request: &Request, spec: &mut Spec, plan: &InitPlan) ->
         bundle: request.bundle.clone(),
         rootfs: plan.rootfs.clone(),
         created: Timestamp::now(),
-        owner: rustix::process::geteuid().as_raw(),
+        owner: sys::process::user_at_start(),
         annotations: std::mem::take(&mut spec.annotations),
         namespaces: plan.namespaces.all(),
         host_mounts: None,
@@ -238,7 +238,7 @@ fn build(
     }
     let (line, theirs) = Channel::pair()?;
     let in_between = !plan.namespaces.join.is_empty() && plan.namespaces.has(namespaces::USER);
-    let root = rustix::process::geteuid().is_root();
+    let root = sys::process::user_at_start() == 0;
     let around = Surroundings {
         channel: theirs,
         cgroup_files: entrance.files,

@@ -80,7 +80,7 @@ impl InitPlan {
         let empty = Linux::default();
         let linux = spec.linux.as_ref().unwrap_or(&empty);
         let namespaces = Namespaces::from_spec(linux)?;
-        if !rustix::process::geteuid().is_root() {
+        if sys::process::user_at_start() != 0 {
             rootless::check(spec, linux, &namespaces)?;
         }
         let root = spec.root.as_ref().ok_or_else(|| Error::invalid("root: is missing"))?;
