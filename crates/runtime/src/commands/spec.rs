@@ -85,7 +85,7 @@ fn default_spec() -> Spec {
             ..Default::default()
         }),
         root: Some(Root { path: "rootfs".into(), readonly: true }),
-        hostname: Some("sampan".into()),
+        hostname: Some("runc".into()),
         mounts: vec![
             mount("/proc", "proc", "proc", &[]),
             mount("/dev", "tmpfs", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
