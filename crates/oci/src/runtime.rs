@@ -9,12 +9,14 @@
 #[macro_use]
 mod object;
 mod features;
+mod foreign;
 mod linux;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 pub use features::*;
+pub use foreign::Foreign;
 pub use linux::*;
 
 /// The version of the specification these types follow, and what `ociVersion` of a generated `config.json` says.
@@ -42,16 +44,16 @@ object! {
         /// What is particular to Linux.
         pub linux: Option<Linux>,
         /// Present only in a configuration for Solaris.
-        pub solaris: Option<serde_json::Value>,
+        pub solaris: Option<Foreign>,
         /// Present only in a configuration for Windows.
-        pub windows: Option<serde_json::Value>,
+        pub windows: Option<Foreign>,
         /// Present only in a configuration for virtual machines.
-        pub vm: Option<serde_json::Value>,
+        pub vm: Option<Foreign>,
         /// Present only in a configuration for z/OS.
-        pub zos: Option<serde_json::Value>,
+        pub zos: Option<Foreign>,
         /// Present only in a configuration for FreeBSD.
         #[serde(rename = "freebsd")]
-        pub free_bsd: Option<serde_json::Value>,
+        pub free_bsd: Option<Foreign>,
     }
 }
 

@@ -70,10 +70,15 @@ impl InitPlan {
     /// Checks a configuration and prepares it. `bundle` is absolute.
     pub(crate) fn from_spec(spec: &Spec, bundle: &Path) -> Result<Self> {
         check_version(&spec.oci_version)?;
-        for (name, present) in
-            [("solaris", spec.solaris.is_some()), ("windows", spec.windows.is_some()), ("vm", spec.vm.is_some())]
-        {
-            if present && spec.linux.is_none() {
+        let foreign = [
+            ("solaris", &spec.solaris),
+            ("windows", &spec.windows),
+            ("vm", &spec.vm),
+            ("zos", &spec.zos),
+            ("freebsd", &spec.free_bsd),
+        ];
+        for (name, section) in foreign {
+            if section.is_some() && spec.linux.is_none() {
                 return Err(Error::unsupported(format!("{name}: this is a configuration for another platform")));
             }
         }
