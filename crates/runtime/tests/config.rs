@@ -72,6 +72,26 @@ fn unknown_fields_are_ignored_and_nulls_are_nothing() {
 }
 
 #[test]
+fn configurations_for_other_platforms_are_refused() {
+    let Some(mut b) = bench() else { return };
+    b.script("true");
+    for platform in ["solaris", "windows", "vm", "zos", "freebsd"] {
+        let mut config = serde_json::to_value(&b.spec).expect("JSON");
+        config[platform] = serde_json::json!({"x": [1]});
+        // Beside a section for Linux it is somebody else's.
+        std::fs::write(b.bundle().join("config.json"), config.to_string()).expect("config");
+        let bundle = b.bundle();
+        let args = ["run", "--bundle", bundle.to_str().expect("path"), &b.id];
+        assert!(b.call(&args).status.success(), "{platform}");
+        config.as_object_mut().expect("object").remove("linux");
+        std::fs::write(b.bundle().join("config.json"), config.to_string()).expect("config");
+        let error = String::from_utf8_lossy(&create(&b).stderr).into_owned();
+        assert!(error.contains(&format!("{platform}: this is a configuration for another platform")), "{error}");
+        b.assert_nothing_left();
+    }
+}
+
+#[test]
 fn annotations_are_kept() {
     let Some(mut b) = bench() else { return };
     b.spec.annotations = [("org.example.one".to_owned(), "1".to_owned()), ("empty".to_owned(), String::new())].into();
