@@ -183,6 +183,10 @@ mod on_v2 {
             let mut lines: Vec<String> = text(&output)
                 .lines()
                 .filter(|l| !changing.iter().any(|c| l.starts_with(&format!("{c}="))) && !l.contains("Timestamp"))
+                // runc 1.1 leaves out devices that nobody drives here, as systemd before 240 wants it.
+                .filter(|l| {
+                    !l.starts_with("DeviceAllow=/dev/char/10:200 ") || Path::new("/sys/dev/char/10:200").exists()
+                })
                 // By the name of its driver there, by its number here; the same devices.
                 .map(|l| l.replace("char-pts", "char-136").replace(&pid, "PID"))
                 .collect();
