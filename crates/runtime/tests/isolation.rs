@@ -35,6 +35,7 @@ fn namespaces_are_new_or_the_hosts() {
 fn namespaces_are_joined_by_path() {
     let Some(mut first) = bench() else { return };
     let Some(mut second) = bench() else { return };
+    first.spec.hostname = Some("first".into());
     first.started("exec sleep 100");
     let pid = first.pid();
     second.spec.hostname = None;
@@ -46,7 +47,7 @@ fn namespaces_are_joined_by_path() {
         namespace.path = Some(path.into());
     }
     let out = second.output("for n in net ipc uts pid cgroup; do readlink /proc/self/ns/$n; done; hostname");
-    assert_eq!(out, expected + "sampan\n");
+    assert_eq!(out, expected + "first\n");
 }
 
 #[test]
@@ -90,6 +91,7 @@ fn a_joined_user_namespace() {
     first.linux().namespaces.push(Namespace { kind: "user".into(), path: None });
     first.linux().uid_mappings = vec![IdMapping { container_id: 0, host_id: 100_000, size: 10 }];
     first.linux().gid_mappings = first.linux().uid_mappings.clone();
+    first.spec.hostname = Some("first".into());
     first.started("exec sleep 100");
     let pid = first.pid();
     second.spec.hostname = None;
