@@ -37,10 +37,10 @@ fn engines(kind: &str, names: &[&str]) {
 
 #[test]
 fn engines_run_the_runtime_on_cgroup_v2() {
-    engines("plain", &["containerd_runs_it", "podman::podman_runs_it"]);
+    engines("plain", &["containerd_runs_it", "dockerd_runs_it"]);
 }
 
 #[test]
 fn engines_run_the_runtime_with_systemds_cgroups() {
-    engines("systemd", &["dockerd_runs_it", "podman::podman_runs_it_for_a_user_with_systemd"]);
+    engines("systemd", &["containerd_runs_it", "podman::podman_runs_it_for_a_user_with_systemd"]);
 }
