@@ -19,15 +19,14 @@ use super::client::{Program, Session, Setup};
 use super::outside::{name_cgroups, name_descriptors, name_mounts, name_namespaces};
 use super::proto::{Kind, Message, Notify, field, request_with};
 use super::{Options, check_restorable, common, directories, hold_signals, lets_in, quote_log};
-use crate::cgroups::systemd::Systemd;
-use crate::cgroups::{self, Entrance, Location};
+use crate::cgroups::Entrance;
 use crate::hooks::{self, Place};
 use crate::init::{console, criu_root};
-use crate::launch::{Launched, Request, Undo, new_record, write_pid_file};
+use crate::launch::{Found, Launched, Request, Undo, abandon, new_record, write_pid_file};
 use crate::log;
 use crate::net_devices::Moved;
+use crate::plan::namespaces;
 use crate::plan::net_devices::PlannedNetDevice;
-use crate::plan::{InitPlan, namespaces};
 use crate::state::{Container, Record, Status};
 
 /// criu's log.
@@ -45,9 +44,8 @@ pub(crate) struct Restore {
 
 /// Restores. On failure nothing is left.
 pub(crate) fn restore(request: Request, mut spec: Spec, restore: &Restore) -> Result<Launched> {
-    let plan = InitPlan::from_spec(&spec, &request.bundle)?;
-    check_restorable(&plan)?;
-    let linux = spec.linux.take().unwrap_or_default();
+    let found = Found::new(&request, &mut spec)?;
+    check_restorable(&found.plan)?;
     let program = Program::find()?;
     for (option, value) in
         [("--lsm-profile", &restore.lsm_profile), ("--lsm-mount-context", &restore.lsm_mount_context)]
@@ -56,35 +54,19 @@ pub(crate) fn restore(request: Request, mut spec: Spec, restore: &Restore) -> Re
             return Err(Error::unsupported(format!("{option} requires at least CRIU 3.16")));
         }
     }
-    let path = linux.cgroups_path.as_deref();
-    let systemd = match request.systemd {
-        Some(manager) => Some(Systemd::find(manager, &request.id, path, &spec.annotations)?),
-        None => None,
-    };
-    let location = match &systemd {
-        Some(systemd) => systemd.location.clone(),
-        None => Location::find(&request.id, path)?,
-    };
-    if let Some(path) = location.existing().filter(|_| restore.strict) {
+    if let Some(path) = found.location.existing().filter(|_| restore.strict) {
         return Err(Error::already_exists(format!("--manage-cgroups-mode strict: {} exists already", path.display())));
     }
     // Until what has failed is undone.
     let held = hold_signals()?;
     let mut container = Container::reserve(&request.root, &request.id)?;
-    let mut undo = Undo { location: location.clone(), ..Default::default() };
-    let plans = Plans { spec, linux, plan, program, location, systemd };
+    let mut undo = Undo { location: found.location.clone(), ..Default::default() };
+    let plans = Plans { spec, found, program };
     match build(&request, plans, restore, &held, &mut container, &mut undo) {
         Ok((pid, pidfd)) => Ok(Launched { container, pid, pidfd, notify: None }),
         Err(error) => {
-            undo.run();
             // As after a failed `create`.
-            let stopped = container.state(Status::Stopped, 0).ok();
-            if let Err(second) = container.remove() {
-                log::warn(format_args!("{second}"));
-            }
-            if let (Some(state), Some(record)) = (stopped, &container.record) {
-                hooks::run_poststop(&record.hooks.poststop, &state);
-            }
+            abandon(&mut container, undo);
             Err(error)
         }
     }
@@ -93,12 +75,8 @@ pub(crate) fn restore(request: Request, mut spec: Spec, restore: &Restore) -> Re
 /// What was decided before anything is made.
 struct Plans {
     spec: Spec,
-    linux: Linux,
-    plan: InitPlan,
+    found: Found,
     program: Program,
-    location: Location,
-    /// The driver, where systemd makes the cgroup.
-    systemd: Option<Systemd>,
 }
 
 fn build(
@@ -109,27 +87,11 @@ fn build(
     container: &mut Container,
     undo: &mut Undo,
 ) -> Result<(i32, OwnedFd)> {
-    let Plans { mut spec, mut linux, plan, program, mut location, systemd } = plans;
+    let Plans { mut spec, mut found, program } = plans;
     let all_hooks = spec.hooks.clone().unwrap_or_default();
-    let mut resources = linux.resources.take().unwrap_or_default();
-    let owner = cgroups::owner(&linux, &spec.mounts, spec.process.as_ref().map_or(0, |p| p.user.uid));
-    let mut record = new_record(request, &mut spec, &plan);
-    if let Some(systemd) = &systemd {
-        // Before the record names the unit: whoever deletes this container stops it.
-        location.check_unused()?;
-        record.unit = Some(systemd.unit.clone());
-    } else {
-        container.note_cgroup(&location)?;
-        let path = linux.cgroups_path.as_deref();
-        let made = location.settle(&request.id, path, &resources, |place| container.note_cgroup(place))?;
-        undo.location.clone_from(&location);
-        record.cgroup_made = location.parents_among(&made);
-        undo.made = Some(made);
-        owner.map_or(Ok(()), |user| location.give_to(user))?;
-    }
-    record.cgroup = location.clone();
-    undo.resctrl = plan.resctrl.as_ref().map(|groups| groups.make(&request.id)).transpose()?;
-    record.resctrl.clone_from(&undo.resctrl);
+    let mut record = new_record(request, &mut spec, &found.plan);
+    found.make_groups(&mut record, container, undo)?;
+    let Found { linux, mut resources, plan, location, systemd, owner } = found;
     container.store(record.clone(), plan.seccomp.as_ref())?;
     let (images, work) = directories(&restore.options)?;
     let root = container.criu_root();

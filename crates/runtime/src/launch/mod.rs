@@ -88,34 +88,89 @@ pub(crate) fn read_spec(bundle: &Path) -> Result<Spec> {
 pub(crate) fn launch(request: Request, mut spec: Spec) -> Result<Launched> {
     add_sockets(&mut spec);
     notify::add_mount(&mut spec, &request.root, &request.id);
-    let plan = InitPlan::from_spec(&spec, &request.bundle)?;
-    let linux = spec.linux.take().unwrap_or_default();
-    let path = linux.cgroups_path.as_deref();
-    let systemd = match request.systemd {
-        Some(manager) => Some(Systemd::find(manager, &request.id, path, &spec.annotations)?),
-        None => None,
-    };
-    let location = match &systemd {
-        Some(systemd) => systemd.location.clone(),
-        None => Location::find(&request.id, path)?,
-    };
+    let found = Found::new(&request, &mut spec)?;
     let mut container = Container::reserve(&request.root, &request.id)?;
-    let mut undo = Undo { location: location.clone(), ..Default::default() };
-    match build(request, spec, Found { linux, plan, location, systemd }, &mut container, &mut undo) {
+    let mut undo = Undo { location: found.location.clone(), ..Default::default() };
+    match build(request, spec, found, &mut container, &mut undo) {
         Ok((pid, pidfd, notify)) => Ok(Launched { container, pid, pidfd, notify }),
         Err(error) => {
             let started = undo.started;
-            undo.run();
-            // The container goes the way of a deleted one.
-            let stopped = container.state(Status::Stopped, 0).ok();
-            if let Err(second) = container.remove() {
-                log::warn(format_args!("{second}"));
-            }
-            if let (Some(state), Some(record)) = (stopped, &container.record) {
-                hooks::run_poststop(&record.hooks.poststop, &state);
-            }
+            abandon(&mut container, undo);
             Err(if started { error } else { error.prefixed("unable to start container process") })
         }
+    }
+}
+
+/// What was found before anything is made.
+pub(crate) struct Found {
+    /// Without its resources.
+    pub(crate) linux: Linux,
+    pub(crate) resources: Resources,
+    pub(crate) plan: InitPlan,
+    pub(crate) location: Location,
+    /// The driver, where systemd makes the cgroup.
+    pub(crate) systemd: Option<Systemd>,
+    /// The user to whom the cgroup is given.
+    pub(crate) owner: Option<u32>,
+}
+
+impl Found {
+    /// Takes from the specification what is particular to Linux.
+    pub(crate) fn new(request: &Request, spec: &mut Spec) -> Result<Self> {
+        let plan = InitPlan::from_spec(spec, &request.bundle)?;
+        let mut linux = spec.linux.take().unwrap_or_default();
+        let path = linux.cgroups_path.as_deref();
+        let systemd = match request.systemd {
+            Some(manager) => Some(Systemd::find(manager, &request.id, path, &spec.annotations)?),
+            None => None,
+        };
+        let location = match &systemd {
+            Some(systemd) => systemd.location.clone(),
+            None => Location::find(&request.id, path)?,
+        };
+        let owner = cgroups::owner(&linux, &spec.mounts, spec.process.as_ref().map_or(0, |p| p.user.uid));
+        let resources = linux.resources.take().unwrap_or_default();
+        Ok(Self { linux, resources, plan, location, systemd, owner })
+    }
+
+    /// Makes the groups that the process will be in, and notes them in the record. A unit of systemd's is made later,
+    /// with the process in it.
+    pub(crate) fn make_groups(
+        &mut self,
+        record: &mut Record,
+        container: &mut Container,
+        undo: &mut Undo,
+    ) -> Result<()> {
+        let location = &mut self.location;
+        if let Some(systemd) = &self.systemd {
+            // Before the record names the unit: whoever deletes this container stops it.
+            location.check_unused()?;
+            record.unit = Some(systemd.unit.clone());
+        } else {
+            container.note_cgroup(location)?;
+            let path = self.linux.cgroups_path.as_deref();
+            let made = location.settle(&record.id, path, &self.resources, |place| container.note_cgroup(place))?;
+            record.cgroup_made = location.parents_among(&made);
+            undo.location.clone_from(location);
+            undo.made = Some(made);
+            self.owner.map_or(Ok(()), |user| location.give_to(user))?;
+        }
+        record.cgroup = location.clone();
+        undo.resctrl = self.plan.resctrl.as_ref().map(|groups| groups.make(&record.id)).transpose()?;
+        record.resctrl.clone_from(&undo.resctrl);
+        Ok(())
+    }
+}
+
+/// The container goes the way of a deleted one.
+pub(crate) fn abandon(container: &mut Container, undo: Undo) {
+    undo.run();
+    let stopped = container.state(Status::Stopped, 0).ok();
+    if let Err(second) = container.remove() {
+        log::warn(format_args!("{second}"));
+    }
+    if let (Some(state), Some(record)) = (stopped, &container.record) {
+        hooks::run_poststop(&record.hooks.poststop, &state);
     }
 }
 
@@ -162,43 +217,18 @@ pub(crate) fn new_record(request: &Request, spec: &mut Spec, plan: &InitPlan) ->
     }
 }
 
-/// What was found before anything is made.
-struct Found {
-    linux: Linux,
-    plan: InitPlan,
-    location: Location,
-    systemd: Option<Systemd>,
-}
-
 /// The record, and what it speaks of. First the record: a later command can clean up whatever this one leaves when it is
 /// killed.
 fn prepare(
     request: &Request,
     mut spec: Spec,
     found: &mut Found,
-    resources: &Resources,
-    owner: Option<u32>,
     container: &mut Container,
     undo: &mut Undo,
 ) -> Result<()> {
-    let Found { linux, plan, location, systemd } = found;
-    let mut record = new_record(request, &mut spec, plan);
-    if let Some(systemd) = systemd {
-        // Before the record names the unit: whoever deletes this container stops it.
-        location.check_unused()?;
-        record.unit = Some(systemd.unit.clone());
-    } else {
-        container.note_cgroup(location)?;
-        let path = linux.cgroups_path.as_deref();
-        let made = location.settle(&request.id, path, resources, |place| container.note_cgroup(place))?;
-        record.cgroup_made = location.parents_among(&made);
-        undo.location.clone_from(location);
-        undo.made = Some(made);
-        owner.map_or(Ok(()), |user| location.give_to(user))?;
-    }
-    record.cgroup = location.clone();
-    undo.resctrl = plan.resctrl.as_ref().map(|groups| groups.make(&request.id)).transpose()?;
-    record.resctrl.clone_from(&undo.resctrl);
+    let mut record = new_record(request, &mut spec, &found.plan);
+    found.make_groups(&mut record, container, undo)?;
+    let plan = &found.plan;
     if !plan.namespaces.has(namespaces::MOUNT) {
         let below = host_mounts::id(&plan.rootfs)?;
         record.host_mounts = Some(below);
@@ -223,10 +253,8 @@ fn build(
         .as_mut()
         .map(|h| (std::mem::take(&mut h.prestart), std::mem::take(&mut h.create_runtime)))
         .unwrap_or_default();
-    let mut resources = found.linux.resources.take().unwrap_or_default();
-    let owner = cgroups::owner(&found.linux, &spec.mounts, spec.process.as_ref().map_or(0, |p| p.user.uid));
-    prepare(&request, spec, &mut found, &resources, owner, container, undo)?;
-    let Found { mut linux, plan, location, mut systemd } = found;
+    prepare(&request, spec, &mut found, container, undo)?;
+    let Found { mut linux, mut resources, plan, location, mut systemd, owner } = found;
     // Before the program can say that it is ready.
     let proxy = if request.gated { None } else { notify::Proxy::bind(container)? };
     let gate = if request.gated { Some(container.make_gate()?) } else { None };
