@@ -73,12 +73,17 @@ fn installed(programs: &[&str]) -> bool {
 struct Daemon(Child);
 
 impl Daemon {
-    fn start(command: &mut Command, answers: impl Fn() -> bool) -> Self {
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("daemon");
-        let daemon = Self(child);
+    /// Starts it, with what it says in a file, and waits until it answers.
+    fn start(command: &mut Command, says: &Path, answers: impl Fn() -> bool) -> Self {
+        let said = || fs::read_to_string(says).unwrap_or_default();
+        let file = fs::File::create(says).expect("a log");
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file).spawn().expect("daemon");
+        let mut daemon = Self(child);
         let end = Instant::now() + Duration::from_secs(if emulated() { 300 } else { 60 });
         while !answers() {
-            assert!(Instant::now() < end, "the daemon does not answer");
+            let ended = daemon.0.try_wait().expect("wait for the daemon");
+            assert!(ended.is_none(), "the daemon has ended, {ended:?}: {}", said());
+            assert!(Instant::now() < end, "the daemon does not answer: {}", said());
             std::thread::sleep(Duration::from_millis(50));
         }
         daemon
@@ -127,6 +132,20 @@ fn left(directory: &Path) -> Vec<PathBuf> {
     found
 }
 
+/// Debian's containerd, in a new directory of its own, listening at `s` in it.
+fn start_containerd(here: &Path) -> Daemon {
+    fs::create_dir(here).expect("mkdir");
+    let config = format!(
+        "version = 2\nroot = \"{0}/root\"\nstate = \"{0}/state\"\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n\
+         [grpc]\naddress = \"{0}/s\"\n[ttrpc]\naddress = \"{0}/t\"\n",
+        here.display()
+    );
+    fs::write(here.join("config.toml"), config).expect("config");
+    let answers = || call(Command::new("ctr").arg("--address").arg(here.join("s")).arg("version")).0 == Some(0);
+    let mut command = Command::new("containerd");
+    Daemon::start(command.arg("--config").arg(here.join("config.toml")), &here.join("said"), answers)
+}
+
 #[test]
 fn containerd_runs_it() {
     if !installed(&["containerd", "ctr", "containerd-shim-runc-v2", "script"]) {
@@ -134,16 +153,8 @@ fn containerd_runs_it() {
     }
     let Some(b) = bench() else { return };
     let here = b.directory.path().join("c");
-    fs::create_dir(&here).expect("mkdir");
-    let config = format!(
-        "version = 2\nroot = \"{0}/root\"\nstate = \"{0}/state\"\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n\
-         [grpc]\naddress = \"{0}/s\"\n[ttrpc]\naddress = \"{0}/t\"\n",
-        here.display()
-    );
-    fs::write(here.join("config.toml"), config).expect("config");
     let ctr = |args: &[&str]| call(Command::new("ctr").arg("--address").arg(here.join("s")).args(args));
-    let mut daemon = Command::new("containerd");
-    let daemon = Daemon::start(daemon.arg("--config").arg(here.join("config.toml")), || ctr(&["version"]).0 == Some(0));
+    let daemon = start_containerd(&here);
     let (runtime, rootfs) = (runtime(), b.rootfs());
     let roots = here.join("roots");
     let base = ["run", "--runc-binary", runtime.to_str().expect("path"), "--runc-root", roots.to_str().expect("path")];
@@ -268,21 +279,23 @@ fn dockerd_runs_it() {
     drop(daemon);
 }
 
-/// Debian's dockerd with a containerd of its own, both below `here`.
-fn start_dockerd(b: &Bench, here: &Path, socket: &str, answers: impl Fn() -> bool) -> Daemon {
+/// Debian's dockerd with a containerd of its own, both below `here`; in the order in which they are to end. A dockerd
+/// that starts its containerd itself gives up after 15 seconds, which are few in an emulated machine.
+fn start_dockerd(b: &Bench, here: &Path, socket: &str, answers: impl Fn() -> bool) -> (Daemon, Daemon) {
+    let containerd = start_containerd(&here.join("c"));
     let path = |name: &str| here.join(name).to_string_lossy().into_owned();
     let mut command = Command::new("dockerd");
     command
         .args(["--data-root", &path("data"), "--exec-root", &path("exec"), "--pidfile", &path("pid"), "-H", socket])
         .args(["--bridge=none", "--iptables=false", "--ip6tables=false"])
         .args(["--add-runtime", &format!("ours={}", runtime().display()), "--default-runtime=ours"])
-        .arg("--storage-driver=vfs");
+        .args(["--storage-driver=vfs", "--containerd", &path("c/s")]);
     if systemd() {
         command.args(["--exec-opt", "native.cgroupdriver=systemd"]);
     } else {
         command.args(["--exec-opt", "native.cgroupdriver=cgroupfs", "--cgroup-parent", &format!("/{}", b.id)]);
     }
-    Daemon::start(&mut command, answers)
+    (Daemon::start(&mut command, &here.join("said"), answers), containerd)
 }
 
 #[path = "engines/podman.rs"]
