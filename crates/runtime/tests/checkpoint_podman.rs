@@ -20,20 +20,7 @@ struct Podman<'a> {
 
 impl Podman<'_> {
     fn call(&self, args: &[&str]) -> (Option<i32>, String) {
-        let here = self.b.directory.path();
-        let output = Command::new("podman")
-            .env("CONTAINERS_CONF", here.join("containers.conf"))
-            .arg("--root")
-            .arg(here.join("podman"))
-            .arg("--runroot")
-            .arg(here.join("run"))
-            .arg("--runtime")
-            .arg(common::RUNTIME)
-            .args(["--cgroup-manager=cgroupfs", "--events-backend=none", "--storage-driver=vfs"])
-            .args(args)
-            .stdin(Stdio::null())
-            .output()
-            .expect("podman");
+        let output = common::podman(self.b).args(args).stdin(Stdio::null()).output().expect("podman");
         let said = text(&output).trim().to_owned();
         let code = output.status.code();
         (code, if code == Some(0) { said } else { String::from_utf8_lossy(&output.stderr).into_owned() })

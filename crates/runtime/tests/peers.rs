@@ -83,18 +83,7 @@ fn podman_runs_it() {
     std::fs::write(&conf, "[containers]\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=1024:1024\"]\n")
         .expect("conf");
     let podman = |args: &[&str]| {
-        let output = Command::new("podman")
-            .env("CONTAINERS_CONF", &conf)
-            .arg("--root")
-            .arg(here.join("podman"))
-            .arg("--runroot")
-            .arg(here.join("run"))
-            .arg("--runtime")
-            .arg(common::RUNTIME)
-            .args(["--cgroup-manager=cgroupfs", "--events-backend=none", "--storage-driver=vfs"])
-            .args(args)
-            .output()
-            .expect("podman");
+        let output = common::podman(&b).args(args).output().expect("podman");
         (output.status.code(), text(&output).trim().to_owned(), String::from_utf8_lossy(&output.stderr).into_owned())
     };
     let archive = here.join("rootfs.tar");

@@ -254,3 +254,14 @@ pub(crate) fn text(output: &Output) -> String {
 fn unquoted(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).replace("\\\"", "\"")
 }
+
+/// podman with roots in the test's directory, and with our runtime. Its configuration is `containers.conf` there.
+pub(crate) fn podman(b: &Bench) -> Command {
+    let here = b.directory.path();
+    let mut command = Command::new("podman");
+    command.env("CONTAINERS_CONF", here.join("containers.conf"));
+    command.arg("--root").arg(here.join("podman")).arg("--runroot").arg(here.join("run"));
+    command.arg("--runtime").arg(RUNTIME);
+    command.args(["--cgroup-manager=cgroupfs", "--events-backend=none", "--storage-driver=vfs"]);
+    command
+}
