@@ -43,3 +43,29 @@ macro_rules! program {
         }
     };
 }
+
+/// Makes the program begin in [`crate::first::execute_from_readonly_view`]. Its build script makes `sampan_first` the
+/// file's entry (`-e` of the linker), in place of the C library's `_start`, to which this goes on.
+#[cfg(target_arch = "x86_64")]
+#[macro_export]
+macro_rules! begin_from_readonly_view {
+    () => {
+        // rdx is the dynamic linker's, for `_start`; the stack is aligned to 16 bytes there and for the call.
+        std::arch::global_asm!(
+            ".section .text.sampan_first,\"ax\",@progbits",
+            ".globl sampan_first",
+            ".type sampan_first,@function",
+            "sampan_first:",
+            "mov rdi, rsp",
+            "push rdx",
+            "sub rsp, 8",
+            "call {first}",
+            "add rsp, 8",
+            "pop rdx",
+            "jmp _start",
+            ".size sampan_first, . - sampan_first",
+            ".text",
+            first = sym $crate::first::execute_from_readonly_view,
+        );
+    };
+}

@@ -6,6 +6,8 @@ pub mod bpf;
 pub mod clone;
 pub mod entry;
 pub mod exec;
+#[cfg(target_arch = "x86_64")]
+pub mod first;
 pub mod frugal;
 pub mod kill;
 pub mod mount_attr;
