@@ -3,7 +3,8 @@
 //! A process inside can reach the runtime's own file through `/proc/<pid>/exe`, and write to it once no runtime runs.
 //! So the runtime executes itself again from a read-only view of its file: a detached mount that nobody else can
 //! reach and that cannot be made writable. That costs three system calls and an `execve`, a copy costs reading and
-//! writing the whole file.
+//! writing the whole file. On x86-64 most of it is done earlier still (`sys::first`); what is here finds it done, or does
+//! what could not be done there.
 
 use std::ffi::CString;
 use std::fs::File;

@@ -346,3 +346,24 @@ fn ps_shows_what_procps_would() {
     b.until("the end", || b.status() == "stopped");
     assert_eq!(b.ok(&["ps", &id]).lines().count(), 1);
 }
+
+/// Root without the right to mount gets no read-only view of the program, nor anything else that a container needs:
+/// the words are those of what it was asked for.
+#[test]
+fn a_program_without_a_view_of_itself_goes_on() {
+    let Some(mut b) = bench() else { return };
+    b.script("true").write_config();
+    let bundle = b.bundle();
+    let inner = b.command(&["run", "--bundle", bundle.to_str().expect("path"), &b.id]);
+    let mut without = Command::new("setpriv");
+    without
+        .args(["--bounding-set=-sys_admin", "--inh-caps=-sys_admin"])
+        .arg(inner.get_program())
+        .args(inner.get_args());
+    let output = without.output().expect("setpriv");
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    // What is refused first: the devices' rules on cgroup v1, the namespaces on v2.
+    assert!(error.contains("run failed: ") && error.to_lowercase().contains("operation not permitted"), "{error}");
+    b.assert_nothing_left();
+}
