@@ -285,9 +285,12 @@ fn dispatch(words: &[String]) -> Result<i32, Failure> {
         guard::protect()?;
         sys::signal::stop_ignoring();
         let status: Option<i32> = arguments.number("status-fd")?;
+        // Read, and closed, before any process is made.
+        let file = arguments.get("process").and_then(|path| descriptors::named(Path::new(path)));
+        let others: Vec<i32> = status.into_iter().chain(file).collect();
         // An added process gets no sockets of a service manager, as runc has it.
         let preserve = arguments.number("preserve-fds")?.unwrap_or(0);
-        descriptors::close_others(name != "exec", preserve, status.as_slice()).map_err(|error| match name {
+        descriptors::close_others(name != "exec", preserve, &others).map_err(|error| match name {
             "exec" => Failure { error: error.prefixed("exec failed"), status: 255 },
             _ => error.into(),
         })?;

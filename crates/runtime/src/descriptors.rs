@@ -5,6 +5,7 @@
 //! hook, no working directory, no program, and its number cannot be taken for one of ours.
 
 use std::os::fd::RawFd;
+use std::path::Path;
 use std::sync::OnceLock;
 
 use oci::{Context, Error, Result};
@@ -50,6 +51,21 @@ pub(crate) fn close_others(sockets: bool, preserve: u32, others: &[RawFd]) -> Re
     // Only the command line's start calls this, once.
     let _ = KEPT.set(end - FIRST);
     Ok(())
+}
+
+/// The descriptor behind the standard ones that a path names, as a shell does for `<(command)`.
+pub(crate) fn named(path: &Path) -> Option<RawFd> {
+    let directories = ["/dev/fd", "/proc/self/fd"];
+    let name = directories.iter().find_map(|directory| path.strip_prefix(directory).ok())?;
+    name.to_str()?.parse().ok().filter(|fd| u32::try_from(*fd).is_ok_and(|fd| fd >= FIRST))
+}
+
+/// Closes such a descriptor once the path was used, unless the program is to get it.
+pub(crate) fn close_named(path: &Path) {
+    if let Some(fd) = named(path).and_then(|fd| u32::try_from(fd).ok()).filter(|fd| *fd >= FIRST + kept()) {
+        // An open one can be closed; another one needs nothing.
+        let _ = close(fd, fd);
+    }
 }
 
 fn close(first: u32, last: u32) -> Result<()> {

@@ -367,3 +367,24 @@ fn a_program_without_a_view_of_itself_goes_on() {
     assert!(error.contains("run failed: ") && error.to_lowercase().contains("operation not permitted"), "{error}");
     b.assert_nothing_left();
 }
+
+/// `exec -p <(…)` of a shell is the path of a descriptor; the process that is added gets neither it nor its number.
+#[test]
+fn a_process_comes_through_a_descriptor() {
+    let Some(mut b) = bench() else { return };
+    b.started("exec sleep 1000");
+    let mut process = b.process().clone();
+    process.args = ["ls", "/proc/self/fd"].map(String::from).into();
+    let file = b.directory.path().join("process.json");
+    fs::write(&file, serde_json::to_vec(&process).expect("JSON")).expect("write");
+    let inner = b.command(&["exec"]);
+    let mut shell = Command::new("bash");
+    shell.args(["-c", r#"exec "$@" --process <(cat "$FILE") "$ID""#, "bash"]).arg(inner.get_program());
+    shell.args(inner.get_args()).env("FILE", &file).env("ID", &b.id);
+    let output = shell.output().expect("bash");
+    assert_eq!(text(&output), "0\n1\n2\n3\n", "{output:?}");
+    // A descriptor that is not open.
+    let id = b.id.clone();
+    let error = b.refused(&["exec", "--process", "/dev/fd/63", &id]);
+    assert!(error.contains("read process file /dev/fd/63: no such file or directory"), "{error}");
+}

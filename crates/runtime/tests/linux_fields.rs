@@ -74,7 +74,6 @@ fn memory_policies_are_every_process_own() {
     };
     let show = "head -n 1 /proc/self/numa_maps | cut -d ' ' -f 2";
     for (given, expected) in [
-        (Some(MemoryPolicy::default()), "default"),
         (policy("MPOL_DEFAULT", None, &[]), "default"),
         (policy("MPOL_LOCAL", None, &[]), "local"),
         (policy("MPOL_INTERLEAVE", Some("0"), &[]), "interleave:0"),
@@ -90,6 +89,7 @@ fn memory_policies_are_every_process_own() {
     b.ok(&["delete", "--force", &id]);
     for (wrong, words) in [
         (policy("INTERLEAVE", Some("0"), &[]), "linux.memoryPolicy.mode: invalid memory policy mode \"INTERLEAVE\""),
+        (Some(MemoryPolicy::default()), "linux.memoryPolicy.mode: invalid memory policy mode \"\""),
         (policy("", Some("0-7"), &[]), "linux.memoryPolicy.mode: invalid memory policy mode \"\""),
         (policy("MPOL_BIND", Some("0-9876543210"), &[]), "linux.memoryPolicy.nodes: invalid memory policy node"),
         (policy("MPOL_BIND", Some("0"), &["bad"]), "linux.memoryPolicy.flags[0]: invalid memory policy flag \"bad\""),

@@ -102,8 +102,9 @@ fn the_roots_propagation_is_as_the_configuration_says() {
         (Some("rslave"), "master:", "shared:"),
         (Some("private"), " - ", "master:"),
         (Some("rprivate"), " - ", "shared:"),
-        (Some("shared"), "shared:", "unbindable"),
-        (Some("rshared"), "shared:", "unbindable"),
+        // A peer group of its own, which hears nothing of the host's.
+        (Some("shared"), "shared:", "master:"),
+        (Some("rshared"), "shared:", "master:"),
         (Some("unbindable"), "unbindable", "shared:"),
         (Some("runbindable"), "unbindable", "shared:"),
     ] {
@@ -123,7 +124,7 @@ fn a_bind_mount_has_the_flags_of_its_options_and_no_others() {
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC | MountFlags::NOATIME;
     let source = host_tmpfs(&b, "source", flags);
     writable(&mut b);
-    let cases: [(&str, &[&str], &str); 8] = [
+    let cases: [(&str, &[&str], &str); 11] = [
         ("/tmp/a", &["bind"], "rw,nosuid,nodev,noexec,noatime"),
         ("/tmp/b", &["bind", "ro"], "ro,noatime"),
         ("/tmp/c", &["bind", "nodev"], "rw,nodev,noatime"),
@@ -132,6 +133,10 @@ fn a_bind_mount_has_the_flags_of_its_options_and_no_others() {
         ("/tmp/f", &["bind", "nodiratime"], "rw,nodiratime,relatime"),
         ("/tmp/g", &["bind", "strictatime"], "rw"),
         ("/tmp/h", &["bind", "nosymfollow", "relatime", "sync"], "rw,relatime,nosymfollow"),
+        // Words that name no mode of access times leave the source's, as under runc.
+        ("/tmp/i", &["bind", "atime"], "rw,noatime"),
+        ("/tmp/j", &["bind", "norelatime", "diratime"], "rw,noatime"),
+        ("/tmp/k", &["bind", "nostrictatime"], "rw,noatime"),
     ];
     for (destination, options, _) in cases {
         b.spec.mounts.push(mount(destination, "none", &source, options));
@@ -169,7 +174,15 @@ fn locked_flags_stay_in_a_user_namespace() {
         b.spec.mounts.push(mount("/tmp/a", "bind", &source, &options));
         b.script("true");
         let error = b.failure();
+        let words = "unable to start container process: error during container init: error mounting";
+        assert!(error.contains(words), "{options:?}: {error}");
         assert!(error.contains("operation not permitted") && error.contains("/tmp/a"), "{options:?}: {error}");
+    }
+    for word in ["atime", "norelatime", "nostrictatime", "diratime"] {
+        b.spec = original.clone();
+        b.spec.mounts.push(mount("/tmp/a", "bind", &source, &["bind", word]));
+        let out = b.output(MOUNTS);
+        assert_eq!(line(&out, "/tmp/a").split(' ').nth(1), Some("ro,nosuid,nodev,relatime"), "{word}: {out}");
     }
     // The same where only the host's root can reach the source.
     let hidden = directory(&b, "hidden");

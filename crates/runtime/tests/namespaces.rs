@@ -350,3 +350,69 @@ fn masks_and_user_namespaces_need_a_mount_namespace() {
     with_user_namespace(&mut b);
     assert!(b.failure().contains("nothing can be mounted without a mount namespace"));
 }
+
+/// Some images are only for one user, who is nobody else's.
+#[test]
+fn a_user_namespace_may_be_without_root() {
+    let Some(mut b) = bench() else { return };
+    with_user_namespace(&mut b);
+    b.linux().uid_mappings = vec![IdMapping { container_id: 1000, host_id: 100_000, size: 1 }];
+    b.linux().gid_mappings = vec![IdMapping { container_id: 1000, host_id: 200_000, size: 1 }];
+    for mount in &mut b.spec.mounts {
+        mount.options.retain(|option| option != "gid=5");
+    }
+    b.process().terminal = false;
+    (b.process().user.uid, b.process().user.gid) = (1000, 1000);
+    b.started("id -u; id -g; grep Cap /proc/self/status; exec sleep 100");
+    let out = || std::fs::read_to_string(b.directory.path().join("out")).unwrap_or_default();
+    b.until("its words", || out().contains("CapAmb"));
+    let out = out();
+    assert!(out.starts_with("1000\n1000\n"), "{out}");
+    assert!(out.contains("CapEff:\t0000000000000000"), "{out}");
+    let status = std::fs::read_to_string(format!("/proc/{}/status", b.pid())).expect("status");
+    assert!(
+        status.contains("Uid:\t100000\t100000\t100000\t100000\nGid:\t200000\t200000\t200000\t200000\n"),
+        "{status}"
+    );
+    let id = b.id.clone();
+    assert_eq!(b.ok(&["exec", &id, "sh", "-c", "id -u; id -g"]), "1000\n1000\n");
+    // Nobody else is there.
+    let output = b.call(&["exec", "--user", "0", &id, "true"]);
+    assert!(!output.status.success(), "{output:?}");
+}
+
+/// A pod's network belongs to the host's user namespace, also where its containers have another one; and a time
+/// namespace with offsets is made before the container's user namespace.
+#[test]
+fn namespaces_of_other_owners_are_joined() {
+    let Some(mut first) = bench() else { return };
+    with_user_namespace(&mut first);
+    if kinds().any(|(kind, _)| kind == "time") {
+        first.linux().namespaces.push(namespace("time", None));
+        first.linux().time_offsets = [("monotonic".to_owned(), TimeOffset { secs: 7_881, nanosecs: 0 })].into();
+    }
+    first.started("exec sleep 100");
+    let of = |kind: &str, file: &str, pid: i32| namespace(kind, Some(format!("/proc/{pid}/ns/{file}")));
+    let Some(mut second) = bench() else { return };
+    std::fs::set_permissions(second.directory.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .expect("chmod");
+    second.linux().namespaces = kinds()
+        .map(|(kind, file)| if kind == "mount" { namespace(kind, None) } else { of(kind, file, first.pid()) })
+        .collect();
+    second.started("exec sleep 100");
+    for (kind, file) in kinds().filter(|(kind, _)| *kind != "mount") {
+        assert_eq!(link(second.pid(), file), link(first.pid(), file), "{kind}");
+    }
+    // A network namespace of the host's.
+    let Some(mut pod) = bench() else { return };
+    pod.started("exec sleep 100");
+    let Some(mut third) = bench() else { return };
+    std::fs::set_permissions(third.directory.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .expect("chmod");
+    third.linux().namespaces.retain(|n| n.kind != "network");
+    third.linux().namespaces.extend([of("user", "user", first.pid()), of("network", "net", pod.pid())]);
+    third.spec.mounts.retain(|m| !m.destination.starts_with("/sys"));
+    third.started("exec sleep 100");
+    assert_eq!(link(third.pid(), "net"), link(pod.pid(), "net"));
+    assert_eq!(link(third.pid(), "user"), link(first.pid(), "user"));
+}

@@ -50,6 +50,9 @@ pub fn install(filter: &[Instruction], flags: u64) -> io::Result<Option<OwnedFd>
 
 /// Whether this kernel knows the filter flag. Nothing is installed.
 pub fn flag_supported(flag: u64) -> bool {
+    // Alone it says nothing, and the kernel refuses it.
+    const WAIT_KILLABLE_RECV: u64 = 1 << 5;
+    let flag = if flag == WAIT_KILLABLE_RECV { flag | NEW_LISTENER } else { flag };
     // SAFETY: a null program makes the call fail in any case: EFAULT when the flag is known, EINVAL when not.
     unsafe { libc::syscall(libc::SYS_seccomp, SECCOMP_SET_MODE_FILTER, flag, std::ptr::null::<Program>()) };
     io::Error::last_os_error().raw_os_error() == Some(libc::EFAULT)

@@ -181,9 +181,9 @@ fn inherit(mut process: Process, own: &Process) -> Process {
 fn read_process(path: &Path) -> Result<Process> {
     const MAX: u64 = 4 << 20;
     let mut text = Vec::new();
-    File::open(path)
-        .and_then(|f| f.take(MAX).read_to_end(&mut text))
-        .context(|| format!("read process file {}", path.display()))?;
+    let read = File::open(path).and_then(|f| f.take(MAX).read_to_end(&mut text));
+    descriptors::close_named(path);
+    read.context(|| format!("read process file {}", path.display()))?;
     oci::json::from_slice(&text).context(|| path.display().to_string())
 }
 

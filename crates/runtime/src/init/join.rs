@@ -116,7 +116,7 @@ fn prepare(plan: &mut JoinPlan) -> Result<std::ffi::CString> {
         Err(error) => return Err(io(error)).context(|| "setsid"),
     }
     if plan.namespaces & namespaces::USER != 0 {
-        super::become_namespace_root()?;
+        super::become_namespace_root(&plan.process)?;
     }
     if let Some(name) = &plan.keyring {
         new_keyring(name)?;

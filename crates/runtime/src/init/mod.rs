@@ -25,7 +25,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use oci::runtime::State;
 use oci::{Context, Error, Result};
-use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::fs::{CWD, Gid, Mode, OFlags, Uid, openat};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, MountPropagationFlags};
 
@@ -34,6 +34,7 @@ use crate::channel::{Channel, Report};
 use crate::hooks::{self, Place};
 use crate::log;
 use crate::plan::mounts::{MS_PRIVATE, MS_REC, MS_SHARED, MS_SLAVE, MS_UNBINDABLE};
+use crate::plan::process::ProcessPlan;
 use crate::plan::{InitPlan, c_path, namespaces};
 use leave::{Leave, enter_root};
 use root::Root;
@@ -139,7 +140,7 @@ fn prepare(plan: &mut InitPlan, around: &mut Surroundings, opened: Option<Opened
         if around.hide && around.unprivileged {
             transform::hide()?;
         }
-        become_namespace_root()?;
+        become_namespace_root(&plan.process)?;
     }
     if plan.namespaces.create & namespaces::NETWORK != 0 {
         crate::net_devices::loopback_up()?;
@@ -185,6 +186,12 @@ fn prepare(plan: &mut InitPlan, around: &mut Surroundings, opened: Option<Opened
     };
     enter_root(&root, way, &plan.rootfs)?;
     if let Some(propagation) = plan.root_propagation {
+        if shared && own_mounts {
+            // A peer group of its own, without the host's as its master.
+            rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE)
+                .map_err(io)
+                .context(|| "set rootfs propagation")?;
+        }
         let flags = MountPropagationFlags::from_bits_retain(propagation as u32);
         rustix::mount::mount_change("/", flags).map_err(io).context(|| "set rootfs propagation")?;
     }
@@ -290,10 +297,19 @@ fn attach_root(tree: OwnedFd) -> Result<Root> {
     Ok(Root::new(tree))
 }
 
-fn become_namespace_root() -> Result<()> {
-    let (uid, gid) = (rustix::fs::Uid::ROOT, rustix::fs::Gid::ROOT);
-    rustix::thread::set_thread_res_gid(gid, gid, gid).map_err(io).context(|| "become group 0 of the user namespace")?;
-    rustix::thread::set_thread_res_uid(uid, uid, uid).map_err(io).context(|| "become user 0 of the user namespace")?;
+/// Where the user namespace has no user or group 0, the program's own takes its place. Rights stay: the kernel takes
+/// them only from who was the namespace's user 0 (capabilities(7), "Effect of user ID changes on capabilities").
+fn become_namespace_root(process: &ProcessPlan) -> Result<()> {
+    let gid = |gid| rustix::thread::set_thread_res_gid(gid, gid, gid);
+    let uid = |uid| rustix::thread::set_thread_res_uid(uid, uid, uid);
+    gid(Gid::ROOT)
+        .or_else(|error| if error == Errno::INVAL { gid(Gid::from_raw(process.user.gid)) } else { Err(error) })
+        .map_err(io)
+        .context(|| "become group 0 of the user namespace")?;
+    uid(Uid::ROOT)
+        .or_else(|error| if error == Errno::INVAL { uid(Uid::from_raw(process.user.uid)) } else { Err(error) })
+        .map_err(io)
+        .context(|| "become user 0 of the user namespace")?;
     match rustix::thread::set_thread_groups(&[]) {
         Ok(()) | Err(Errno::PERM) => Ok(()), // PERM: an unprivileged user's namespace cannot
         Err(error) => Err(io(error)).context(|| "setgroups"),

@@ -74,7 +74,7 @@ pub(super) fn set_exactly(mount: BorrowedFd<'_>, flags: FlagWords, locked: bool,
     }
     let has = present(mount)?;
     let refuse = |what: &str| Err(Error::permission_denied(format!("operation not permitted: {what} of the source")));
-    if has & flags.cleared & LOCKABLE != 0 {
+    if has & flags.cleared & LOCKABLE & !MS_ATIMES != 0 {
         return refuse("an option would take away a locked flag");
     }
     if flags.set & MS_ATIMES != 0 && flags.set & MS_ATIMES != has & MS_ATIMES {

@@ -246,15 +246,34 @@ impl Root {
         Ok(current)
     }
 
-    /// Makes an empty file and the directories above it.
+    /// Makes an empty file and the directories above it. Where the name is a symbolic link to what does not exist, that.
     fn make_file(&self, path: &str) -> Result<()> {
-        let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
-        let directory = self.make_directories(parent, 0o755)?;
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        match rustix::fs::openat(&directory, name, flags, Mode::from_raw_mode(0o644)) {
-            Ok(_) | Err(Errno::EXIST) => Ok(()),
-            Err(error) => Err(std::io::Error::from(error)).context(|| format!("make mount point {path} in the rootfs")),
+        let failed = |error: Errno| {
+            Error::from(std::io::Error::from(error)).prefixed(format!("make mount point {path} in the rootfs"))
+        };
+        let mut wanted = path.to_owned();
+        for _ in 0..=MAX_LINKS {
+            let (parent, name) = wanted.rsplit_once('/').unwrap_or(("", &wanted));
+            if matches!(name, "" | "." | "..") {
+                return Err(Error::invalid(format!("{path} in the rootfs leads to {wanted}, which is no file's name")));
+            }
+            let directory = self.make_directories(parent, 0o755)?;
+            match rustix::fs::openat(&directory, name, flags, Mode::from_raw_mode(0o644)) {
+                Ok(_) => return Ok(()),
+                Err(Errno::EXIST) => {}
+                Err(error) => return Err(failed(error)),
+            }
+            let link = match rustix::fs::readlinkat(&directory, name, Vec::new()) {
+                Ok(link) => link,
+                // Somebody else has just made it.
+                Err(Errno::INVAL) => return Ok(()),
+                Err(error) => return Err(failed(error)),
+            };
+            let link = link.to_str().map_err(|_| Error::invalid(format!("{wanted}: its link is not UTF-8")))?;
+            wanted = if link.starts_with('/') { link.to_owned() } else { format!("{parent}/{link}") };
         }
+        Err(Error::invalid(format!("{path} in the rootfs: too many symbolic links")))
     }
 
     /// The directory of a path, made where it is missing, and the last name.
@@ -302,6 +321,11 @@ mod tests {
         assert!(dir.path().join("out/y").is_file());
         root.target("/a/b/c", || Ok(false)).expect("made");
         assert!(dir.path().join("a/b/c").is_file());
+        symlink("../q/nowhere", dir.path().join("a/file")).expect("link");
+        symlink("/q/further", dir.path().join("q-link")).expect("link");
+        root.target("/a/file", || Ok(false)).expect("made");
+        root.target("/q-link", || Ok(false)).expect("made");
+        assert!(dir.path().join("q/nowhere").is_file() && dir.path().join("q/further").is_file());
         // A second time it is only opened.
         root.target("/a/b/c", || Err(Error::internal("must not be asked"))).expect("opened");
     }
@@ -312,6 +336,9 @@ mod tests {
         symlink("b", dir.path().join("a")).expect("link");
         symlink("a", dir.path().join("b")).expect("link");
         assert!(root.target("/a/x", || Ok(true)).is_err());
+        assert!(root.target("/a", || Ok(false)).is_err());
+        symlink("c/..", dir.path().join("d")).expect("link");
+        assert!(root.target("/d", || Ok(false)).is_err());
         fs::write(dir.path().join("f"), "").expect("write");
         assert!(root.target("/f/x", || Ok(true)).is_err());
     }

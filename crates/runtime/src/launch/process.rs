@@ -10,6 +10,7 @@ use sys::clone::{Fork, Forked};
 
 use crate::channel::{Channel, Report};
 use crate::init::{self, Surroundings, transform};
+use crate::plan::namespaces::Join;
 use crate::plan::{InitPlan, namespaces};
 use crate::state::Container;
 
@@ -124,6 +125,24 @@ pub(super) fn fork(
     }
 }
 
+/// Joins namespaces. The rights over each are in the user namespace that owns it, which need not be the one that is
+/// joined: what may be joined from the host's is, and the others follow once that user namespace is entered.
+fn join(joins: &[Join]) -> Result<()> {
+    let enter = |join: &Join| sys::process::setns(join.file.as_fd(), join.bit);
+    let mut later = Vec::new();
+    let user = joins.iter().find(|j| j.bit == namespaces::USER);
+    for join in joins.iter().filter(|j| j.bit != namespaces::USER) {
+        match enter(join) {
+            Err(error) if user.is_some() && error.kind() == std::io::ErrorKind::PermissionDenied => later.push(join),
+            result => result.context(|| format!("join the {} namespace", join.name))?,
+        }
+    }
+    for join in user.into_iter().chain(later) {
+        enter(join).context(|| format!("join the {} namespace", join.name))?;
+    }
+    Ok(())
+}
+
 /// The process in between: it joins namespaces by path and makes the container's process from there, because a
 /// process in a new user namespace could not join those of its parent.
 fn between(plan: InitPlan, mut around: Surroundings, flags: u64) -> ! {
@@ -139,9 +158,7 @@ fn between(plan: InitPlan, mut around: Surroundings, flags: u64) -> ! {
                 transform::hide()?;
             }
         }
-        for join in &plan.namespaces.join {
-            sys::process::setns(join.file.as_fd(), join.bit).context(|| format!("join the {} namespace", join.name))?;
-        }
+        join(&plan.namespaces.join)?;
         const CLONE_PARENT: u64 = 0x8000;
         Fork { flags: flags | CLONE_PARENT, cgroup: None }
             .fork()

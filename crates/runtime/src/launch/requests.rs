@@ -42,7 +42,10 @@ impl Process {
     }
 
     fn next(&self) -> Result<Report> {
-        self.line.next()?.ok_or_else(|| died(&self.pidfd))
+        self.line
+            .next()
+            .map_err(|error| error.prefixed("error during container init"))?
+            .ok_or_else(|| died(&self.pidfd))
     }
 
     /// Waits until it asks for its cgroup, of which systemd has to be told. Whoever is first asks; what that one makes

@@ -59,7 +59,7 @@ impl Execution {
     pub(crate) fn from_spec(linux: &Linux) -> Result<Self> {
         Ok(Self {
             personality: linux.personality.as_ref().map(personality).transpose()?,
-            memory_policy: linux.memory_policy.as_ref().map(memory_policy).transpose()?.flatten(),
+            memory_policy: linux.memory_policy.as_ref().map(memory_policy).transpose()?,
         })
     }
 }
@@ -84,11 +84,8 @@ fn personality(spec: &Personality) -> Result<u64> {
 }
 
 /// `None` for an object with nothing in it.
-fn memory_policy(spec: &SpecPolicy) -> Result<Option<MemoryPolicy>> {
+fn memory_policy(spec: &SpecPolicy) -> Result<MemoryPolicy> {
     let nodes = spec.nodes.as_deref().unwrap_or_default();
-    if spec.mode.is_empty() && nodes.is_empty() && spec.flags.is_empty() {
-        return Ok(None);
-    }
     let Some(mode) = MODES.iter().position(|name| *name == spec.mode) else {
         return Err(Error::invalid(format!(
             "linux.memoryPolicy.mode: invalid memory policy mode {:?}; known are {}",
@@ -107,7 +104,7 @@ fn memory_policy(spec: &SpecPolicy) -> Result<Option<MemoryPolicy>> {
             ))
         })
     })?;
-    Ok(Some(MemoryPolicy { mode, nodes: nodes.unwrap_or_default() }))
+    Ok(MemoryPolicy { mode, nodes: nodes.unwrap_or_default() })
 }
 
 #[cfg(test)]
@@ -133,14 +130,14 @@ mod tests {
             memory_policy(&SpecPolicy { mode: mode.into(), nodes: Some(nodes.into()), flags })
                 .map_err(|e| e.to_string())
         };
-        assert_eq!(of("", "", &[]), Ok(None));
         assert_eq!(
             of("MPOL_BIND", "0-1", &["MPOL_F_STATIC_NODES"]),
-            Ok(Some(MemoryPolicy { mode: 2 | 1 << 15, nodes: vec![3] }))
+            Ok(MemoryPolicy { mode: 2 | 1 << 15, nodes: vec![3] })
         );
         for (mode, nodes, flags, words) in [
             ("INTERLEAVE", "0", &[][..], "invalid memory policy mode \"INTERLEAVE\""),
             ("", "0-7", &[], "invalid memory policy mode \"\""),
+            ("", "", &[], "invalid memory policy mode \"\""),
             ("MPOL_BIND", "0-9876543210", &[], "invalid memory policy nodes"),
             ("MPOL_BIND", "0", &["bad"], "invalid memory policy flag \"bad\""),
         ] {

@@ -20,7 +20,8 @@ pub(crate) struct FlagWords {
 
 impl FlagWords {
     /// The change that gives a mount these flags and no others, as `mount --bind -o` and runc have it. Access times
-    /// stay as they are unless they are named.
+    /// stay as they are unless they are named; the opposite of one of their words (`atime`, `norelatime`) names none, as
+    /// under runc.
     pub(crate) fn exact(self) -> AttrChange {
         let mut change = AttrChange::default();
         for (ms, bit) in PLAIN {
@@ -42,12 +43,6 @@ impl FlagWords {
             } else {
                 change.clear |= attr::NODIRATIME;
             }
-        }
-        if self.set & MS_ATIMES == 0 && self.cleared & (MS_NOATIME | MS_STRICTATIME | MS_RELATIME) != 0 {
-            change.clear |= attr::ATIME;
-        }
-        if self.cleared & MS_NODIRATIME != 0 {
-            change.clear |= attr::NODIRATIME;
         }
         change
     }

@@ -10,7 +10,7 @@ use rustix::fs::OFlags;
 
 /// Name in the specification, `CLONE_NEW*` bit, file in `/proc/<pid>/ns`.
 ///
-/// The order is the order of joining: the user namespace first, because it gives the right to join the others it owns.
+/// The order is the order of joining.
 pub(crate) const KINDS: [(&str, u64, &str); 8] = [
     ("user", 0x1000_0000, "user"),
     ("ipc", 0x0800_0000, "ipc"),

@@ -270,6 +270,9 @@ impl Stage<'_> {
     fn plain(&self, text: &str) -> String {
         let b = &self.bench;
         let mut text = text.replace(b.directory.path().to_str().expect("path"), "$D").replace(&b.id, "$C");
+        // runc 1.1 leaves the first words out where a program is looked for; newer ones have them, as for all that fails
+        // in the container's first process.
+        text = text.replace("error during container init: exec: ", "exec: ");
         if let Ok(mut state) = serde_json::from_str::<Value>(&text) {
             mask(&mut state);
             return state.to_string();
