@@ -7,12 +7,13 @@
 //!                  L              set my limits (a user namespace takes the right away), then answer
 //!                  N              move network devices into my network namespace, then answer
 //!                  H              everything is mounted: run prestart and createRuntime hooks, then answer
+//!                  I index number map the ids of the tree of this mount, which the descriptor holds, then answer
 //!                  S number       the filter is on; take its notification descriptor to the listener, then answer
 //!                  P pid          (in-between process) the container's process has this id
 //!                  R              ready: the program is next, or the wait for `start`
 //!                  E kind text    failed
 //! parent → child   g              go on
-//!                  f              (after S) send the descriptor itself; this process may not take it
+//!                  f              (after I and S) send the descriptor itself; this process may not take it
 //! child → parent   f, descriptor  here it is
 //! end of file after R             the program runs
 //! ```
@@ -36,6 +37,8 @@ pub(crate) enum Report {
     SetLimits,
     MoveDevices,
     RunHooks,
+    /// The mount's place in the plan, the tree's descriptor.
+    MapMount(usize, i32),
     Listener(i32),
     Pid(i32),
     Ready,
@@ -105,6 +108,7 @@ impl Channel {
             Report::MoveDevices => self.send(b"N"),
             Report::RunHooks => self.send(b"H"),
             Report::Ready => self.send(b"R"),
+            Report::MapMount(index, number) => self.send(format!("I{index} {number}").as_bytes()),
             Report::Listener(number) => self.send(format!("S{number}").as_bytes()),
             Report::Pid(pid) => self.send(format!("P{pid}").as_bytes()),
         }
@@ -120,9 +124,19 @@ impl Channel {
         Err(Error::cancelled("the runtime has given up"))
     }
 
-    /// The child: has the runtime take a copy of a descriptor, which it sends itself only if it is asked to.
+    /// The child: has the runtime take a copy of its filter's listener.
     pub(crate) fn hand_over(&self, descriptor: BorrowedFd<'_>) -> Result<()> {
-        self.report(&Report::Listener(descriptor.as_raw_fd()))?;
+        self.hand(&Report::Listener(descriptor.as_raw_fd()), descriptor)
+    }
+
+    /// The child: has the runtime map the ids of a mount's tree, for which a user namespace gives no right.
+    pub(crate) fn map_mount(&self, index: usize, tree: BorrowedFd<'_>) -> Result<()> {
+        self.hand(&Report::MapMount(index, tree.as_raw_fd()), tree)
+    }
+
+    /// Has the runtime take a copy of a descriptor, which it sends itself only if it is asked to.
+    fn hand(&self, report: &Report, descriptor: BorrowedFd<'_>) -> Result<()> {
+        self.report(report)?;
         let mut answer = self.receive()?;
         if answer == b"f" {
             let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
@@ -137,8 +151,17 @@ impl Channel {
         if answer == b"g" { Ok(()) } else { Err(Error::cancelled("the runtime has given up")) }
     }
 
+    /// The parent: a copy of the descriptor that the child has announced by its number.
+    pub(crate) fn take(&self, process: BorrowedFd<'_>, number: i32, what: &str) -> Result<OwnedFd> {
+        match rustix::process::pidfd_getfd(process, number, rustix::process::PidfdGetfdFlags::empty()) {
+            // An unprivileged user may not reach into a process that hides from the container's.
+            Err(rustix::io::Errno::PERM) => self.fetch(),
+            result => result.map_err(std::io::Error::from).context(|| format!("get the {what}")),
+        }
+    }
+
     /// The parent: asks for the descriptor itself instead of its number.
-    pub(crate) fn fetch(&self) -> Result<OwnedFd> {
+    fn fetch(&self) -> Result<OwnedFd> {
         self.send(b"f")?;
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
@@ -159,7 +182,8 @@ impl Channel {
         let mut packet = vec![b'E', kind];
         packet.extend_from_slice(error.to_string().as_bytes());
         packet.truncate(8000);
-        if self.send(&packet).is_err() {
+        // A runtime that has given up has told why.
+        if self.send(&packet).is_err() && error.kind() != Kind::Cancelled {
             use std::io::Write;
             let _ = writeln!(std::io::stderr(), "{error}");
         }
@@ -182,6 +206,11 @@ impl Channel {
             Some((b'H', _)) => Ok(Some(Report::RunHooks)),
             Some((b'R', _)) => Ok(Some(Report::Ready)),
             Some((b'S', fd)) => Ok(Some(Report::Listener(number(fd)?))),
+            Some((b'I', rest)) => {
+                let space = rest.iter().position(|b| *b == b' ').unwrap_or(rest.len());
+                let index = usize::try_from(number(&rest[..space])?).unwrap_or(usize::MAX);
+                Ok(Some(Report::MapMount(index, number(rest.get(space + 1..).unwrap_or_default())?)))
+            }
             Some((b'P', pid)) => Ok(Some(Report::Pid(number(pid)?))),
             Some((b'E', rest)) => {
                 let (kind, text) = rest.split_first().unwrap_or((&0, &[]));

@@ -188,6 +188,9 @@ fn masked_and_readonly_paths() {
          echo 1 2>/dev/null > /proc/sys/kernel/domainname || echo sysro; cat /proc/timer_list | wc -c",
     );
     assert_eq!(out.split_whitespace().collect::<Vec<_>>(), ["0", "0", "no", "ro", "sysro", "0"]);
+    // What is named twice is covered once.
+    b.linux().masked_paths.extend(["/secret", "/./plain/"].map(String::from));
+    assert_eq!(b.output("grep -c ' /secret ' /proc/self/mountinfo; grep -c ' /plain ' /proc/self/mountinfo"), "1\n1\n");
 }
 
 #[test]

@@ -237,7 +237,17 @@ fn wrong_devices_are_refused() {
     b.linux().devices = vec![device("/etc/passwd", "c", 1, 3)];
     b.spec.root.as_mut().expect("root").readonly = false;
     let error = b.failure();
-    assert!(error.contains("make device /etc/passwd: something else has that name"), "{error}");
+    assert!(
+        error.contains("make device /etc/passwd: something else is there: /etc/passwd has incorrect ftype"),
+        "{error}"
+    );
+    let node = b.rootfs().join("node");
+    let number = rustix::fs::makedev(1, 5);
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    rustix::fs::mknodat(rustix::fs::CWD, &node, rustix::fs::FileType::CharacterDevice, mode, number).expect("mknod");
+    b.linux().devices = vec![device("/node", "c", 1, 3)];
+    let error = b.failure();
+    assert!(error.contains("/node has incorrect major:minor: 1:5 doesn't match expected 1:3"), "{error}");
     // And a link leads nowhere else.
     let victim = b.directory.path().join("victim");
     std::fs::create_dir(&victim).expect("mkdir");

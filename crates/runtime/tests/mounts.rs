@@ -506,8 +506,41 @@ fn a_source_can_be_what_an_earlier_mount_has_put_into_the_rootfs() {
         b.spec.mounts.push(mount("/first", "bind", trees.join("a"), &["bind"]));
         b.spec.mounts.push(mount("/first/x", "bind", trees.join("b"), &["bind"]));
         b.spec.mounts.push(mount("/first/x/y", "bind", trees.join("c"), &["bind"]));
-        b.spec.mounts.push(mount("/final", "bind", b.rootfs().join("first"), &["rbind", "ro"]));
+        // A destination may be given as the host knows it.
+        let destination = b.rootfs().join("final").to_str().expect("path").to_owned();
+        b.spec.mounts.push(mount(&destination, "bind", b.rootfs().join("first"), &["rbind", "ro"]));
         assert_eq!(b.output("cat /final/x/y/z/file; touch /final/new 2>/dev/null || echo ro"), "c/zro\n", "{user}");
+    }
+}
+
+/// The same, with its ids mapped: only the runtime may do it, and only the container's process can open it.
+#[test]
+fn such_a_source_can_be_id_mapped() {
+    for user in [false, true] {
+        let Some(mut b) = bench() else { return };
+        let source = directory(&b, "source");
+        if !maps_ids(&mut b, &source) {
+            return;
+        }
+        std::fs::write(source.join("f"), "").expect("write");
+        for name in ["first", "final"] {
+            std::fs::create_dir(b.rootfs().join(name)).expect("mkdir");
+        }
+        let id = if user {
+            in_user_namespace(&mut b);
+            // The container's 7 is the host's 100007, and is to be seen for the file's 1000.
+            100_007
+        } else {
+            7
+        };
+        std::os::unix::fs::chown(source.join("f"), Some(1000), Some(1000)).expect("chown");
+        b.spec.mounts.push(mount("/first", "bind", &source, &["bind"]));
+        let mut mapped = mount("/final", "bind", b.rootfs().join("first"), &["bind"]);
+        mapped.uid_mappings = map(1000, id, 1);
+        mapped.gid_mappings = map(1000, if user { 200_007 } else { 7 }, 1);
+        b.spec.mounts.push(mapped);
+        assert_eq!(b.output("stat -c '%u %g' /final/f"), "7 7\n", "{user}");
+        b.assert_nothing_left();
     }
 }
 

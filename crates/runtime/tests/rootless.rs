@@ -230,6 +230,14 @@ fn cgroups_are_done_without_where_nothing_is_asked_of_them() {
     let original = u.bench.spec.clone();
     let output = u.run("true");
     assert!(output.status.success() && output.stderr.is_empty(), "without a word: {output:?}");
+    u.bench.linux().namespaces.retain(|n| n.kind != "pid");
+    u.bench.spec.mounts.retain(|m| m.destination != "/proc");
+    u.bench.linux().masked_paths.clear();
+    u.bench.linux().readonly_paths.clear();
+    let output = u.run("true");
+    let words = "Such configuration is strongly discouraged";
+    assert!(output.status.success() && String::from_utf8_lossy(&output.stderr).contains(words), "{output:?}");
+    u.bench.spec = original.clone();
     u.bench.linux().cgroups_path = Some(format!("/{}/c", u.bench.id));
     let error = u.failure();
     assert!(error.contains("unable to apply cgroup configuration") && error.contains("permission denied"), "{error}");

@@ -162,7 +162,7 @@ mod tests {
                 make_rootless(&mut spec);
             }
             for (i, m) in spec.mounts.iter().enumerate() {
-                plan(i, m, std::path::Path::new("/b")).expect("valid");
+                plan(i, m, std::path::Path::new("/b"), std::path::Path::new("/b/rootfs")).expect("valid");
             }
         }
         assert!(default_spec().process.expect("process").terminal);

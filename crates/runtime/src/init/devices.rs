@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use oci::{Context, Error, Result};
 use rustix::fs::{
-    AtFlags, CWD, FileType, Gid, Mode, Uid, chownat, fstat, makedev, mknodat, statat, symlinkat, unlinkat,
+    AtFlags, CWD, FileType, Gid, Mode, Uid, chownat, fstat, major, makedev, minor, mknodat, statat, symlinkat, unlinkat,
 };
 use rustix::io::Errno;
 
@@ -65,7 +65,18 @@ fn node(device: &PlannedDevice, parent: &OwnedFd, root: &Root) -> Result<()> {
             if device.demanded && FileType::from_raw_mode(stat.st_mode).is_file() {
                 return bind_host(device, kind, number, root);
             }
-            return Err(Error::already_exists("something else has that name"));
+            if FileType::from_raw_mode(stat.st_mode) != kind {
+                let path = &device.path;
+                return Err(Error::already_exists(format!("something else is there: {path} has incorrect ftype")));
+            }
+            return Err(Error::already_exists(format!(
+                "another device is there: {} has incorrect major:minor: {}:{} doesn't match expected {}:{}",
+                device.path,
+                major(stat.st_rdev),
+                minor(stat.st_rdev),
+                device.major,
+                device.minor
+            )));
         }
         Err(Errno::PERM) => return bind_host(device, kind, number, root),
         Err(error) => return Err(io(error)),

@@ -39,8 +39,8 @@ use crate::plan::{InitPlan, c_path, namespaces};
 use leave::{Leave, enter_root};
 use root::Root;
 pub(crate) use root::proc_path;
-pub(crate) use sources::Opened;
 use sources::Source;
+pub(crate) use sources::{MountMaps, Opened, map_ids};
 
 /// What the process gets beside its plan.
 pub(crate) struct Surroundings {
@@ -119,7 +119,7 @@ fn prepare(plan: &mut InitPlan, around: &mut Surroundings, opened: Option<Opened
         Err(error) => return Err(io(error)).context(|| "setsid"),
     }
     let shared = plan.root_propagation.is_some_and(|p| p & MS_SHARED != 0);
-    let Opened { rootfs, sources: mut handed } = opened.unwrap_or_default();
+    let Opened { rootfs, sources: mut handed, .. } = opened.unwrap_or_default();
     // Bind sources of a container that shares its mounts with the host must stay the host's peers, so they are opened
     // before this process turns its back on the host's mounts.
     let early = shared.then(|| sources::open(plan, std::mem::take(&mut handed))).transpose()?;
@@ -325,13 +325,14 @@ fn fill_root(
 ) -> Result<Vec<OwnedFd>> {
     let context = mounts::Surroundings {
         root,
+        channel: &around.channel,
         cgroup: &around.cgroup,
         namespaces: plan.namespaces.all(),
         label: plan.mount_label.as_deref(),
     };
     let mut later = Vec::new();
-    for (mount, source) in plan.mounts.iter().zip(sources) {
-        later.extend(mounts::make(mount, source, &context)?);
+    for (index, (mount, source)) in plan.mounts.iter().zip(sources).enumerate() {
+        later.extend(mounts::make(index, mount, source, &context)?);
     }
     devices::make(&plan.devices, root)?;
     if plan.populate_dev {

@@ -13,6 +13,7 @@ use super::mount_flags::{change, propagate, set_exactly};
 use super::root::{Root, is_directory, is_procfs, proc_path};
 use super::sources::Source;
 use crate::cgroups::Location;
+use crate::channel::Channel;
 use crate::plan::mounts::{AttrChange, FlagWords, MS_RDONLY, MS_REMOUNT, MountKind, PlannedMount};
 use crate::plan::namespaces;
 
@@ -68,6 +69,7 @@ pub(crate) fn attach(tree: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<()>
 /// What a mount needs to know beside its own entry.
 pub(crate) struct Surroundings<'a> {
     pub(crate) root: &'a Root,
+    pub(crate) channel: &'a Channel,
     pub(crate) cgroup: &'a Location,
     /// All namespaces of the container.
     pub(crate) namespaces: u64,
@@ -76,10 +78,21 @@ pub(crate) struct Surroundings<'a> {
 }
 
 /// Makes one mount. Returns a handle where it must become read-only at the end, when everything in it is made.
-pub(crate) fn make(mount: &PlannedMount, source: Option<Source>, around: &Surroundings<'_>) -> Result<Option<OwnedFd>> {
+/// `index` is its place in the plan.
+pub(crate) fn make(
+    index: usize,
+    mount: &PlannedMount,
+    source: Option<Source>,
+    around: &Surroundings<'_>,
+) -> Result<Option<OwnedFd>> {
     around.root.cover(&mount.destination);
     let source = match (&mount.inside, &mount.kind) {
-        (Some(path), MountKind::Bind { recursive, .. }) => Some(from_inside(path, *recursive, around.root)),
+        (Some(path), MountKind::Bind { recursive, .. }) => {
+            Some(from_inside(path, *recursive, around.root).and_then(|source| {
+                let mapped = mount.id_map.is_some();
+                if mapped { around.channel.map_mount(index, source.tree.as_fd()) } else { Ok(()) }.map(|()| source)
+            }))
+        }
         _ => source.map(Ok),
     };
     let source = source.transpose().context(|| format!("error mounting to rootfs at {:?}", mount.destination))?;

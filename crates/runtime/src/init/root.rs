@@ -197,18 +197,13 @@ impl Root {
         // Components still to be entered, the next one last.
         let mut todo: Vec<String> = path.split('/').rev().filter(|p| !p.is_empty()).map(String::from).collect();
         let mut done = String::new();
-        let at = |done: &str| if done.is_empty() { "/".to_owned() } else { done.to_owned() };
         let io = |error: Errno, what: &str| Error::from(std::io::Error::from(error)).prefixed(what);
         let mut current = self.resolve("/").map_err(|e| io(e, "open the rootfs"))?;
         while let Some(part) = todo.pop() {
             if part == "." {
                 continue;
             }
-            if part == ".." {
-                done.truncate(done.rfind('/').unwrap_or(0));
-                current = self.resolve(&at(&done)).map_err(|e| io(e, &done))?;
-                continue;
-            }
+            // Also "..", of which the kernel knows what is above a link's target.
             let next = format!("{done}/{part}");
             match self.resolve(&next) {
                 Ok(fd) => {
@@ -326,6 +321,14 @@ mod tests {
         root.target("/a/file", || Ok(false)).expect("made");
         root.target("/q-link", || Ok(false)).expect("made");
         assert!(dir.path().join("q/nowhere").is_file() && dir.path().join("q/further").is_file());
+        // What is above is above the directory, not above the link by which it is reached.
+        fs::create_dir_all(dir.path().join("deep/er")).expect("directories");
+        symlink("/deep/er", dir.path().join("jump")).expect("link");
+        symlink("../beside", dir.path().join("deep/er/link")).expect("link");
+        root.target("/jump/link", || Ok(false)).expect("made");
+        assert!(dir.path().join("deep/beside").is_file());
+        root.target("/jump/../other/x", || Ok(true)).expect("made");
+        assert!(dir.path().join("deep/other/x").is_dir());
         // A second time it is only opened.
         root.target("/a/b/c", || Err(Error::internal("must not be asked"))).expect("opened");
     }

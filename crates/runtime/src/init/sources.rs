@@ -32,7 +32,13 @@ pub(crate) struct Opened {
     pub(crate) rootfs: Option<OwnedFd>,
     /// In the order of the plan's mounts.
     pub(crate) sources: Vec<Option<OwnedFd>>,
+    /// For sources that earlier mounts put into the rootfs, which can only be opened there.
+    pub(crate) maps: MountMaps,
 }
+
+/// The user namespaces of id mappings that are left for later: the mount's place in the plan, whether it is for the whole
+/// tree.
+pub(crate) type MountMaps = Vec<(usize, OwnedFd, bool)>;
 
 impl Opened {
     /// Opens what this container needs. `None` where that is nothing, and for a user namespace before Linux 5.12: then
@@ -54,18 +60,23 @@ impl Opened {
         let mut carriers = Carriers::default();
         let shared = plan.root_propagation.is_some_and(|p| p & MS_SHARED != 0);
         let mut sources = Vec::with_capacity(plan.mounts.len());
-        for mount in &plan.mounts {
+        let mut maps = Vec::new();
+        for (index, mount) in plan.mounts.iter().enumerate() {
             let MountKind::Bind { source, recursive, .. } = &mount.kind else {
                 sources.push(None);
                 continue;
             };
+            if let (Some(_), Some(map)) = (&mount.inside, &mount.id_map) {
+                maps.push((index, carriers.of(map, plan)?.try_clone_to_owned()?, map.recursive));
+            }
             if mount.inside.is_some() || !user && mount.id_map.is_none() {
                 sources.push(None);
                 continue;
             }
             let tree = clone_source(mount, source, *recursive)?;
             if let Some(map) = &mount.id_map {
-                carriers.apply(map, tree.as_fd(), plan).context(|| source.to_string_lossy().into_owned())?;
+                map_ids(tree.as_fd(), carriers.of(map, plan)?, map.recursive)
+                    .context(|| source.to_string_lossy().into_owned())?;
             }
             // A copy of a shared mount is shared too: what the container mounts in it would appear on the host.
             if !shared && !detach(tree.as_fd())? {
@@ -73,7 +84,7 @@ impl Opened {
             }
             sources.push(Some(tree));
         }
-        Ok(Some(Self { rootfs, sources }))
+        Ok(Some(Self { rootfs, sources, maps }))
     }
 }
 
@@ -141,34 +152,33 @@ pub(crate) fn open(plan: &InitPlan, handed: Vec<Option<OwnedFd>>) -> Result<Vec<
 struct Carriers<'a>(Vec<(&'a Mappings, OwnedFd)>);
 
 impl<'a> Carriers<'a> {
-    fn apply(&mut self, map: &'a IdMap, tree: BorrowedFd<'_>, plan: &'a InitPlan) -> Result<()> {
-        let carrier = match &map.maps {
-            Some(maps) => {
-                let known = self.0.iter().position(|(m, _)| *m == maps);
-                let index = match known {
-                    Some(index) => index,
-                    None => {
-                        let made = crate::user_namespace::carrier(&maps.0, &maps.1)
-                            .context(|| "failed to create userns for the id-mapping")?;
-                        self.0.push((maps, made));
-                        self.0.len() - 1
-                    }
-                };
-                self.0[index].1.as_fd()
-            }
+    fn of(&mut self, map: &'a IdMap, plan: &'a InitPlan) -> Result<BorrowedFd<'_>> {
+        let Some(maps) = &map.maps else {
+            let joined = plan.namespaces.join.iter().find(|j| j.bit == namespaces::USER);
+            return Ok(joined.ok_or_else(|| Error::internal("an id mapping of nobody"))?.file.as_fd());
+        };
+        let index = match self.0.iter().position(|(known, _)| *known == maps) {
+            Some(index) => index,
             None => {
-                let joined = plan.namespaces.join.iter().find(|j| j.bit == namespaces::USER);
-                joined.ok_or_else(|| Error::internal("an id mapping of nobody"))?.file.as_fd()
+                let made = crate::user_namespace::carrier(&maps.0, &maps.1)
+                    .context(|| "failed to create userns for the id-mapping")?;
+                self.0.push((maps, made));
+                self.0.len() - 1
             }
         };
-        let attr = MountAttr { set: mount_attr::IDMAP, userns: Some(BorrowedFdKey(carrier)), ..Default::default() };
-        mount_setattr(tree, map.recursive, &attr).map_err(|error| {
-            let hint = if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) {
-                " (maybe the filesystem used doesn't support idmap mounts on this kernel?)"
-            } else {
-                ""
-            };
-            Error::unsupported(format!("failed to set MOUNT_ATTR_IDMAP: {}{hint}", Error::from(error)))
-        })
+        Ok(self.0[index].1.as_fd())
     }
+}
+
+/// Maps the ids of a tree as a user namespace does.
+pub(crate) fn map_ids(tree: BorrowedFd<'_>, carrier: BorrowedFd<'_>, recursive: bool) -> Result<()> {
+    let attr = MountAttr { set: mount_attr::IDMAP, userns: Some(BorrowedFdKey(carrier)), ..Default::default() };
+    mount_setattr(tree, recursive, &attr).map_err(|error| {
+        let hint = if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) {
+            " (maybe the filesystem used doesn't support idmap mounts on this kernel?)"
+        } else {
+            ""
+        };
+        Error::unsupported(format!("failed to set MOUNT_ATTR_IDMAP: {}{hint}", Error::from(error)))
+    })
 }

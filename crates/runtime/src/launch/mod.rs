@@ -151,6 +151,12 @@ impl Found {
             let path = self.linux.cgroups_path.as_deref();
             let made = location.settle(&record.id, path, &self.resources, |place| container.note_cgroup(place))?;
             record.cgroup_made = location.parents_among(&made);
+            if matches!(location, Location::None) && !record.private_pid && sys::process::user_at_start() != 0 {
+                log::warn(format_args!(
+                    "the container has neither a cgroup nor a PID namespace of its own. Such configuration is strongly \
+                     discouraged: not all of its processes can be found to end them",
+                ));
+            }
             undo.location.clone_from(location);
             undo.made = Some(made);
             self.owner.map_or(Ok(()), |user| location.give_to(user))?;
@@ -267,6 +273,8 @@ fn build(
     let (line, theirs) = Channel::pair()?;
     let in_between = !plan.namespaces.join.is_empty() && plan.namespaces.has(namespaces::USER);
     let root = sys::process::user_at_start() == 0;
+    let mut opened = init::Opened::open(&plan)?;
+    let mount_maps = opened.as_mut().map(|opened| std::mem::take(&mut opened.maps)).unwrap_or_default();
     let around = Surroundings {
         channel: theirs,
         cgroup_files: entrance.files,
@@ -280,7 +288,7 @@ fn build(
         keep_fds: descriptors::kept(),
         keyring: (!request.no_new_keyring).then(|| request.id.clone()),
         no_pivot: request.no_pivot,
-        opened: init::Opened::open(&plan)?,
+        opened,
         unprivileged: !root,
         hide: !plan.namespaces.join.is_empty(),
         join_here: !in_between,
@@ -297,6 +305,7 @@ fn build(
         oom_score_adj: plan.process.oom_score_adj.filter(|_| root),
         rlimits: plan.process.rlimits.clone(),
         net_devices: plan.net_devices.clone(),
+        mount_maps,
         prestart,
         create_runtime,
         listener: plan.seccomp.as_ref().and_then(|f| f.listener.clone()),

@@ -9,7 +9,7 @@ use super::process::{adopt, died};
 use super::undo::Undo;
 use crate::channel::{Channel, Report};
 use crate::hooks::{self, Place};
-use crate::init::transform;
+use crate::init::{self, MountMaps, transform};
 use crate::mappings;
 use crate::plan::net_devices::PlannedNetDevice;
 use crate::plan::process::PlannedRlimit;
@@ -30,6 +30,7 @@ pub(super) struct Wishes {
     pub(super) oom_score_adj: Option<i32>,
     pub(super) rlimits: Vec<PlannedRlimit>,
     pub(super) net_devices: Vec<PlannedNetDevice>,
+    pub(super) mount_maps: MountMaps,
     pub(super) prestart: Vec<Hook>,
     pub(super) create_runtime: Vec<Hook>,
     pub(super) listener: Option<Listener>,
@@ -110,6 +111,12 @@ impl Process {
                 let state = container.state(Status::Creating, pid)?;
                 hooks::run(hooks::PRESTART, &wishes.prestart, &state, Place::Host)?;
                 hooks::run(hooks::CREATE_RUNTIME, &wishes.create_runtime, &state, Place::Host)?;
+            }
+            Report::MapMount(index, number) => {
+                let unknown = || Error::internal("a mount without an id mapping");
+                let map = wishes.mount_maps.iter().find(|(of, ..)| *of == index).ok_or_else(unknown)?;
+                let tree = self.line.take(self.pidfd.as_fd(), number, "tree of an id-mapped mount")?;
+                init::map_ids(tree.as_fd(), map.1.as_fd(), map.2)?;
             }
             Report::Listener(number) => {
                 let without = || Error::internal("a descriptor without a listener");

@@ -129,7 +129,7 @@ impl InitPlan {
             ));
         }
         let mut planned: Vec<_> =
-            spec.mounts.iter().enumerate().map(|(i, m)| mounts::plan(i, m, bundle)).collect::<Result<_>>()?;
+            spec.mounts.iter().enumerate().map(|(i, m)| mounts::plan(i, m, bundle, &rootfs)).collect::<Result<_>>()?;
         let own_map = namespaces.own_map(linux);
         for mount in &mut planned {
             mount.complete(mount_label.as_deref(), own_map.as_ref(), &rootfs)?;
@@ -158,7 +158,7 @@ impl InitPlan {
             net_devices: net_devices::plan(&linux.net_devices, &namespaces)?,
             devices: devices::plan(&linux.devices, populate_dev)?,
             populate_dev,
-            masked_paths: absolute("maskedPaths", &linux.masked_paths)?,
+            masked_paths: once(absolute("maskedPaths", &linux.masked_paths)?),
             readonly_paths: absolute("readonlyPaths", &linux.readonly_paths)?,
             readonly_root: root.readonly,
             sysctl: sysctl::plan(&linux.sysctl, &namespaces)?,
@@ -174,6 +174,12 @@ impl InitPlan {
             namespaces,
         })
     }
+}
+
+/// A path that is masked twice would be covered twice.
+fn once(paths: Vec<String>) -> Vec<String> {
+    let mut seen = std::collections::HashSet::new();
+    paths.into_iter().filter(|path| seen.insert(path.clone())).collect()
 }
 
 /// 1.x is understood, whatever is behind it; the specification promises compatibility within a major version.

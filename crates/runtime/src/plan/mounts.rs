@@ -97,8 +97,9 @@ pub(crate) fn destination_allowed(cleaned: &str) -> bool {
     !cleaned.starts_with("/proc/") || PROC_ALLOWED.contains(&cleaned)
 }
 
-/// Turns one entry of `mounts` into a plan. Relative bind sources are relative to the bundle.
-pub(crate) fn plan(index: usize, mount: &Mount, bundle: &Path) -> Result<PlannedMount> {
+/// Turns one entry of `mounts` into a plan. Relative bind sources are relative to the bundle. A destination that begins with
+/// the rootfs's path on the host is one in it, as to runc.
+pub(crate) fn plan(index: usize, mount: &Mount, bundle: &Path, rootfs: &Path) -> Result<PlannedMount> {
     let at = |what: &str| format!("mounts[{index}] ({}){what}", mount.destination);
     let invalid = |what: &str| Err(Error::invalid(at(what)));
     if mount.destination.is_empty() {
@@ -111,6 +112,8 @@ pub(crate) fn plan(index: usize, mount: &Mount, bundle: &Path) -> Result<Planned
         ));
     }
     let destination = clean(&mount.destination);
+    let below = Path::new(&destination).strip_prefix(rootfs).ok().and_then(Path::to_str);
+    let destination = below.map_or_else(|| destination.clone(), |below| format!("/{below}"));
     if destination == "/" {
         return invalid(": the root itself cannot be a mount's destination");
     }
@@ -195,7 +198,6 @@ impl PlannedMount {
     /// one without giving it. `None` stands for that of a user namespace to be joined.
     pub(crate) fn complete(&mut self, label: Option<&str>, own: Option<&OwnMap>, rootfs: &Path) -> Result<()> {
         if let MountKind::Bind { source, .. } = &self.kind
-            && self.id_map.is_none()
             && !self.links.source
             && let Ok(source) = source.to_str()
         {
@@ -275,6 +277,7 @@ mod tests {
             0,
             &mount("/t", "tmpfs", &["nosuid", "ro", "rw", "size=1m", "mode=755", "strictatime"]),
             Path::new("/b"),
+            Path::new("/b/rootfs"),
         );
         let MountKind::Filesystem { flags, data, .. } = m.expect("valid").kind else { panic!("kind") };
         assert_eq!(flags, MS_NOSUID | MS_STRICTATIME);
@@ -283,8 +286,13 @@ mod tests {
 
     #[test]
     fn bind_options_become_attributes() {
-        let m = plan(0, &mount("/t", "bind", &["rbind", "ro", "noatime", "rnosuid", "rslave"]), Path::new("/b"))
-            .expect("valid");
+        let m = plan(
+            0,
+            &mount("/t", "bind", &["rbind", "ro", "noatime", "rnosuid", "rslave"]),
+            Path::new("/b"),
+            Path::new("/b/rootfs"),
+        )
+        .expect("valid");
         assert_eq!(m.propagation, [MS_SLAVE | MS_REC]);
         assert_eq!(m.recursive, AttrChange { set: attr::NOSUID, clear: 0 });
         let MountKind::Bind { source, recursive, flags } = m.kind else { panic!("kind") };
@@ -296,10 +304,11 @@ mod tests {
 
     #[test]
     fn the_last_of_two_opposites_wins() {
-        let m = plan(0, &mount("/t", "bind", &["bind", "ro", "rw"]), Path::new("/b")).expect("valid");
+        let m = plan(0, &mount("/t", "bind", &["bind", "ro", "rw"]), Path::new("/b"), Path::new("/b/rootfs"))
+            .expect("valid");
         let MountKind::Bind { flags, .. } = m.kind else { panic!("kind") };
         assert_eq!(flags, FlagWords { set: 0, cleared: MS_RDONLY });
-        let m = plan(0, &mount("/t", "bind", &["bind"]), Path::new("/b")).expect("valid");
+        let m = plan(0, &mount("/t", "bind", &["bind"]), Path::new("/b"), Path::new("/b/rootfs")).expect("valid");
         let MountKind::Bind { flags, .. } = m.kind else { panic!("kind") };
         assert_eq!(flags, FlagWords::default(), "without a word about flags they stay the source's");
     }
@@ -307,7 +316,9 @@ mod tests {
     #[test]
     fn a_mount_without_mappings_takes_the_containers() {
         let ids = |host_id| vec![IdMapping { container_id: 0, host_id, size: 9 }];
-        let plan = |options: &[&str]| plan(0, &mount("/x", "bind", options), Path::new("/b")).expect("valid");
+        let plan = |options: &[&str]| {
+            plan(0, &mount("/x", "bind", options), Path::new("/b"), Path::new("/b/rootfs")).expect("valid")
+        };
         let own = Some((ids(1), ids(2)));
         let mut m = plan(&["rbind", "ridmap"]);
         m.complete(None, Some(&own), Path::new("/b/rootfs")).expect("mapped");
@@ -319,7 +330,7 @@ mod tests {
         assert!(error.contains("id-mapped mounts must have both uid and gid mappings specified"), "{error}");
         let mut half = mount("/x", "bind", &["bind"]);
         half.uid_mappings = ids(1);
-        assert!(super::plan(0, &half, Path::new("/b")).is_err());
+        assert!(super::plan(0, &half, Path::new("/b"), Path::new("/b/rootfs")).is_err());
     }
 
     #[test]
@@ -327,7 +338,7 @@ mod tests {
         let inside = |source: &str| {
             let mut m = mount("/x", "bind", &["bind"]);
             m.source = Some(source.into());
-            let mut m = plan(0, &m, Path::new("/b")).expect("valid");
+            let mut m = plan(0, &m, Path::new("/b"), Path::new("/b/rootfs")).expect("valid");
             m.complete(None, None, Path::new("/b/rootfs")).expect("complete");
             m.inside
         };
@@ -341,7 +352,7 @@ mod tests {
     #[test]
     fn a_label_becomes_a_mount_option() {
         let data = |kind: &str, options: &[&str]| {
-            let mut m = plan(0, &mount("/x", kind, options), Path::new("/b")).expect("valid");
+            let mut m = plan(0, &mount("/x", kind, options), Path::new("/b"), Path::new("/b/rootfs")).expect("valid");
             m.complete(Some("u:r:t:s0:c1,c2"), None, Path::new("/b/rootfs")).expect("labelled");
             let MountKind::Filesystem { data, .. } = m.kind else { panic!("kind") };
             data.into_string().expect("UTF-8")
@@ -365,7 +376,7 @@ mod tests {
             (mount("/proc", "tmpfs", &[]), "not of type proc"),
             (mount("/x", "ext4", &["tmpcopyup"]), "tmpcopyup"),
         ] {
-            let error = plan(3, &m, Path::new("/b")).expect_err("refused").to_string();
+            let error = plan(3, &m, Path::new("/b"), Path::new("/b/rootfs")).expect_err("refused").to_string();
             assert!(error.contains(word) && error.contains("mounts[3]"), "{error}");
         }
     }

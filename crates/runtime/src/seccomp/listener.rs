@@ -62,12 +62,7 @@ impl Listener {
         pid: i32,
         state: State,
     ) -> Result<()> {
-        let flags = rustix::process::PidfdGetfdFlags::empty();
-        let descriptor = match rustix::process::pidfd_getfd(process, number, flags) {
-            // An unprivileged user may not reach into a process that hides from the container's.
-            Err(Errno::PERM) => channel.fetch()?,
-            result => result.map_err(std::io::Error::from).context(|| "get the seccomp notification descriptor")?,
-        };
+        let descriptor = channel.take(process, number, "seccomp notification descriptor")?;
         let message = SeccompListenerState {
             oci_version: VERSION.into(),
             fds: vec![NAME.into()],
