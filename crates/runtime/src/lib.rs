@@ -18,7 +18,7 @@
 //! | [`seccomp`] | policies to BPF |
 //! | [`net_devices`], [`netlink`] | network devices into the container and back |
 //! | [`user_namespace`], [`selinux`] | id mappings and labels of mounts |
-//! | [`host_mounts`] | a container that has no mount namespace |
+//! | [`host_mounts`], [`mountinfo`] | a container that has no mount namespace; the mounts that there are |
 //! | [`hooks`] | programs called along the way |
 //! | [`labels`], [`procfs`] | AppArmor and SELinux; writes that cannot be led astray |
 //! | [`foreground`] | waiting for a process: signals, terminal |
@@ -55,6 +55,7 @@ mod labels;
 mod launch;
 mod log;
 mod mappings;
+mod mountinfo;
 mod net_devices;
 mod netlink;
 mod notify;

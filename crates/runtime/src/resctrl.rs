@@ -18,6 +18,8 @@ use oci::runtime::IntelRdt;
 use oci::{Context, Error, Result};
 use serde::{Deserialize, Serialize};
 
+use crate::mountinfo;
+
 /// What is asked for; checked, nothing made.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Plan {
@@ -273,12 +275,8 @@ fn of_the_kernel(name: &str) -> bool {
     matches!(name, "info" | "mon_groups" | "mon_data")
 }
 
-fn find(mountinfo: &str) -> Option<PathBuf> {
-    mountinfo.lines().find_map(|line| {
-        let (mount, filesystem) = line.split_once(" - ")?;
-        let point = mount.split(' ').nth(4)?;
-        (filesystem.split(' ').next() == Some("resctrl")).then(|| PathBuf::from(point))
-    })
+fn find(text: &str) -> Option<PathBuf> {
+    text.lines().filter_map(mountinfo::parse).find(|mount| mount.kind == "resctrl").map(|mount| mount.point)
 }
 
 /// Values by resource and domain: `L3:0=ff;1=f` and, as the kernel writes it, `    L3:0=00ff;1=000f` are the same.

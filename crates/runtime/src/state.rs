@@ -29,6 +29,7 @@ use serde::{Deserialize, Serialize};
 use crate::cgroups::Location;
 use crate::cgroups::systemd::Unit;
 use crate::criu::External;
+use crate::host_mounts;
 use crate::log;
 use crate::plan::execution::Execution;
 use crate::resctrl;
@@ -50,7 +51,7 @@ pub(crate) struct Record {
     pub(crate) namespaces: u64,
     /// Of a container without a mount namespace: see `crate::host_mounts`.
     #[serde(default)]
-    pub(crate) host_mounts: Option<u64>,
+    pub(crate) host_mounts: Option<host_mounts::Before>,
     /// Whether its PID namespace is its own alone: then everything in it ends with the first process.
     #[serde(default)]
     pub(crate) private_pid: bool,

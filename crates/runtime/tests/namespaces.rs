@@ -312,6 +312,30 @@ fn without_a_mount_namespace_the_mounts_are_the_hosts_and_go_with_the_container(
     assert_eq!(host_mounts(), before);
 }
 
+/// What is mounted on a mount that is a peer of the one below appears beneath it too, and would take it along.
+#[test]
+fn a_rootfs_that_is_a_mount_of_the_hosts_stays_one() {
+    let Some(mut b) = bench() else { return };
+    own_mounts();
+    let (directory, rootfs) = (b.directory.path().to_owned(), b.rootfs());
+    rustix::mount::mount_bind(&directory, &directory).expect("bind");
+    rustix::mount::mount_change(&directory, MountPropagationFlags::SHARED).expect("shared");
+    rustix::mount::mount_bind(&rootfs, &rootfs).expect("bind");
+    without_mount_namespace(&mut b);
+    let before = host_mounts();
+    b.started("exec sleep 100");
+    assert!(host_mounts().contains(rootfs.join("proc").to_str().expect("path")), "they can be seen");
+    b.ok(&["delete", "--force", &b.id.clone()]);
+    assert_eq!(host_mounts(), before);
+    b.process().args = vec!["/no/such/program".into()];
+    assert!(!b.run().status.success());
+    assert_eq!(host_mounts(), before);
+    // Nothing that was mounted on it is left below it.
+    rustix::mount::unmount(&rootfs, rustix::mount::UnmountFlags::empty()).expect("unmount");
+    assert!(!host_mounts().contains(rootfs.to_str().expect("path")), "{}", host_mounts());
+    rustix::mount::unmount(&directory, rustix::mount::UnmountFlags::DETACH).expect("unmount");
+}
+
 #[test]
 fn a_kill_half_way_leaves_mounts_that_delete_finds() {
     let Some(mut b) = bench() else { return };

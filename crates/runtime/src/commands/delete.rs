@@ -100,8 +100,8 @@ pub(crate) fn destroy(container: &Container) -> Result<()> {
     if let Some(group) = &record.resctrl {
         result = result.and(group.remove());
     }
-    if let Some(below) = record.host_mounts {
-        result = result.and(crate::host_mounts::remove(&record.rootfs, below));
+    if let Some(before) = &record.host_mounts {
+        result = result.and(crate::host_mounts::remove(&record.rootfs, before));
     }
     let state = container.state(Status::Stopped, 0)?;
     let removed = container.remove();

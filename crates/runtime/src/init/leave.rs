@@ -16,6 +16,7 @@ use rustix::io::Errno;
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 
 use super::root::Root;
+use crate::mountinfo;
 
 /// The way for this container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,33 +86,8 @@ fn hide_host_views(rootfs: &Path) -> Result<()> {
 
 /// The mount point of a line of mountinfo, where the whole of a procfs or sysfs is mounted.
 fn whole_view(line: &str) -> Option<PathBuf> {
-    let (mount, filesystem) = line.split_once(" - ")?;
-    let mut fields = mount.split(' ').skip(3);
-    let (root, point) = (fields.next()?, fields.next()?);
-    let kind = filesystem.split(' ').next()?;
-    (root == "/" && matches!(kind, "proc" | "sysfs")).then(|| unescaped(point))
-}
-
-/// Mountinfo writes white space and backslashes as three octal digits.
-fn unescaped(text: &str) -> PathBuf {
-    use std::os::unix::ffi::OsStringExt;
-    let bytes = text.as_bytes();
-    let (mut plain, mut at) = (Vec::with_capacity(bytes.len()), 0);
-    while at < bytes.len() {
-        let digits =
-            bytes.get(at + 1..at + 4).filter(|d| bytes[at] == b'\\' && d.iter().all(|b| (b'0'..b'8').contains(b)));
-        match digits {
-            Some(d) => {
-                plain.push((d[0] - b'0').wrapping_mul(64) + (d[1] - b'0') * 8 + (d[2] - b'0'));
-                at += 4;
-            }
-            None => {
-                plain.push(bytes[at]);
-                at += 1;
-            }
-        }
-    }
-    std::ffi::OsString::from_vec(plain).into()
+    let mount = mountinfo::parse(line)?;
+    (mount.root == Path::new("/") && matches!(mount.kind.as_str(), "proc" | "sysfs")).then_some(mount.point)
 }
 
 #[cfg(test)]

@@ -236,13 +236,13 @@ fn prepare(
     found.make_groups(&mut record, container, undo)?;
     let plan = &found.plan;
     if !plan.namespaces.has(namespaces::MOUNT) {
-        let below = host_mounts::id(&plan.rootfs)?;
-        record.host_mounts = Some(below);
-        undo.host_mounts = Some((plan.rootfs.clone(), below));
+        let before = host_mounts::look(&plan.rootfs)?;
+        record.host_mounts = Some(before.clone());
+        undo.host_mounts = Some((plan.rootfs.clone(), before));
     }
     container.store(record, plan.seccomp.as_ref())?;
-    if undo.host_mounts.is_some() {
-        host_mounts::make(&plan.rootfs)?;
+    if let Some((rootfs, before)) = &undo.host_mounts {
+        host_mounts::make(rootfs, before)?;
     }
     notify::make_directory(container)
 }

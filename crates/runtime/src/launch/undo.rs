@@ -25,7 +25,7 @@ pub(crate) struct Undo {
     /// Whether the process was ready; what fails afterwards is not its fault.
     pub(crate) started: bool,
     /// The rootfs of a container without a mount namespace, and what it was on.
-    pub(crate) host_mounts: Option<(PathBuf, u64)>,
+    pub(crate) host_mounts: Option<(PathBuf, host_mounts::Before)>,
 }
 
 impl Undo {
@@ -34,8 +34,8 @@ impl Undo {
             end(&process);
         }
         self.devices.give_back();
-        if let Some((rootfs, below)) = &self.host_mounts
-            && let Err(error) = host_mounts::remove(rootfs, *below)
+        if let Some((rootfs, before)) = &self.host_mounts
+            && let Err(error) = host_mounts::remove(rootfs, before)
         {
             log::warn(format_args!("{error}"));
         }

@@ -1,23 +1,13 @@
 //! Where hierarchies are that nobody finds below `/sys/fs/cgroup` by the names of their controllers:
 //! `/proc/self/mountinfo` tells. It is asked only when they were not found, because it is long.
 
-use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use oci::{Error, Result};
 
-pub(in crate::cgroups) const CGROUP_MAGIC: i64 = 0x0027_e0eb;
+use crate::mountinfo::{self, Mount};
 
-/// One mount of a hierarchy.
-#[derive(Debug, PartialEq, Eq)]
-struct Mount {
-    /// What of the hierarchy is seen.
-    root: PathBuf,
-    point: PathBuf,
-    /// `rw,cpu,cpuacct`, `rw,xattr,name=systemd`.
-    options: String,
-}
+pub(in crate::cgroups) const CGROUP_MAGIC: i64 = 0x0027_e0eb;
 
 /// The container's directories in hierarchies that are mounted, by `/proc/self/cgroup` and `/proc/self/mountinfo`. Those
 /// that are not are left out, but not the one that guards devices.
@@ -54,35 +44,8 @@ fn choose(own: &str, mounts: &[Mount], inner: &str, absolute: bool) -> Vec<(Stri
     paths
 }
 
-/// `31 25 0:27 / /sys/fs/cgroup/pids rw,nosuid shared:9 - cgroup cgroup rw,pids`
 fn parse(line: &str) -> Option<Mount> {
-    let (mount, filesystem) = line.split_once(" - ")?;
-    let mut fields = filesystem.split(' ');
-    let (kind, options) = (fields.next()?, fields.nth(1)?);
-    let mut fields = mount.split(' ').skip(3);
-    let (root, point) = (fields.next()?, fields.next()?);
-    (kind == "cgroup").then(|| Mount { root: unescaped(root), point: unescaped(point), options: options.to_owned() })
-}
-
-/// The kernel writes some bytes as `\040`.
-fn unescaped(text: &str) -> PathBuf {
-    let bytes = text.as_bytes();
-    let mut plain = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while let Some(byte) = bytes.get(at) {
-        let octal = bytes.get(at + 1..at + 4).and_then(|digits| std::str::from_utf8(digits).ok());
-        match octal.and_then(|digits| u8::from_str_radix(digits, 8).ok()).filter(|_| *byte == b'\\') {
-            Some(value) => {
-                plain.push(value);
-                at += 4;
-            }
-            None => {
-                plain.push(*byte);
-                at += 1;
-            }
-        }
-    }
-    OsString::from_vec(plain).into()
+    mountinfo::parse(line).filter(|mount| mount.kind == "cgroup")
 }
 
 #[cfg(test)]
