@@ -23,7 +23,7 @@ use crate::cgroups::{self, Entrance, Location};
 use crate::channel::Channel;
 use crate::criu::External;
 use crate::hooks;
-use crate::init::{self, Surroundings, transform};
+use crate::init::{self, MountMaps, Surroundings, transform};
 use crate::plan::{InitPlan, namespaces};
 use crate::state::{Container, Record, Status};
 use crate::{descriptors, host_mounts, log, notify};
@@ -298,20 +298,23 @@ fn build(
         // themselves, once the user's files that map ids are written.
         transform::hide()?;
     }
-    let wishes = Wishes {
+    let mut wishes = Wishes {
         id_mappings: (plan.namespaces.create & namespaces::USER != 0)
             .then(|| (std::mem::take(&mut linux.uid_mappings), std::mem::take(&mut linux.gid_mappings))),
         // A user's process has set its score itself.
         oom_score_adj: plan.process.oom_score_adj.filter(|_| root),
         rlimits: plan.process.rlimits.clone(),
         net_devices: plan.net_devices.clone(),
-        mount_maps,
+        mount_maps: MountMaps::new(),
         prestart,
         create_runtime,
         listener: plan.seccomp.as_ref().and_then(|f| f.listener.clone()),
     };
     let time = TimeOffsets::enter(&linux, &plan)?;
-    let (pid, pidfd, line) = process::fork(plan, around, entrance.born_in, in_between, line, container)?;
+    let ours = (line, mount_maps);
+    let (pid, pidfd, ours) = process::fork(plan, around, entrance.born_in, in_between, ours, container)?;
+    let (line, mount_maps) = ours;
+    wishes.mount_maps = mount_maps;
     time.leave()?;
     let mut process = Process { pid, pidfd, line };
     undo.process = Some(process.handle()?);

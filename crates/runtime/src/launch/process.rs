@@ -9,7 +9,7 @@ use sys::batch::Batch;
 use sys::clone::{Fork, Forked};
 
 use crate::channel::{Channel, Report};
-use crate::init::{self, Surroundings, transform};
+use crate::init::{self, MountMaps, Surroundings, transform};
 use crate::plan::namespaces::Join;
 use crate::plan::{InitPlan, namespaces};
 use crate::state::Container;
@@ -80,15 +80,18 @@ impl TimeOffsets {
     }
 }
 
+/// What stays with the runtime, and is closed in its child.
+pub(super) type Ours = (Channel, MountMaps);
+
 /// Forks. The child goes on in `init`, in the process in between where it is `in_between`.
 pub(super) fn fork(
     plan: InitPlan,
     around: Surroundings,
     born_in: Option<OwnedFd>,
     in_between: bool,
-    ours: Channel,
+    ours: Ours,
     container: &mut Container,
-) -> Result<(i32, OwnedFd, Channel)> {
+) -> Result<(i32, OwnedFd, Ours)> {
     // A cgroup namespace is made later, from within the cgroup.
     let mut flags = plan.namespaces.create & !namespaces::CGROUP;
     if plan.time_offsets {
