@@ -64,9 +64,9 @@ impl Supervisor {
             return Err(error.prefixed("note the start"));
         }
         match self.make_run().await {
-            Ok(task) => {
+            Ok((task, started_at)) => {
                 self.record.phase = Phase::Running;
-                self.record.started_at = Timestamp::now();
+                self.record.started_at = started_at;
                 self.record.exit_code = 0;
                 self.watch(task);
                 self.save_or_log().await;
@@ -94,7 +94,8 @@ impl Supervisor {
         self.save_or_log().await;
     }
 
-    async fn make_run(&mut self) -> Result<Arc<Task>> {
+    /// The task that runs, and when it was started.
+    async fn make_run(&mut self) -> Result<(Arc<Task>, Timestamp)> {
         let begin = Instant::now();
         let facts = self.facts().await?;
         let host = self.core.host.clone();
@@ -140,9 +141,11 @@ impl Supervisor {
         for pending in self.handle.take_pending() {
             pending.connect(&task).await;
         }
+        // Before it is: a short program ends before this hears of its start, and nothing ends before it starts.
+        let started_at = Timestamp::now();
         task.start().await.map_err(|e| task_failed(e, "failed to start container"))?;
         self.stage("start", since);
-        Ok(task)
+        Ok((task, started_at))
     }
 
     /// What the configuration needs to know that isn't in the record.
