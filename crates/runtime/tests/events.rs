@@ -100,6 +100,8 @@ fn statistics_have_the_names_of_runcs() {
         b.spec.oci_version = "1.0.2".into();
         b.linux().resources.get_or_insert_default().pids = Some(PidsLimit { limit: Some(20) });
         b.started("exec sleep 100");
+        // What is zero is left out, and files that others have read before are theirs.
+        b.ok(&["exec", &b.id.clone(), "dd", "if=/dev/zero", "of=/dev/shm/x", "bs=1M", "count=4"]);
         let mut found = BTreeSet::new();
         keys(&stats(b), "", &mut found);
         found
