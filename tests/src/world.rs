@@ -133,7 +133,7 @@ impl Drop for World {
                 std::thread::sleep(std::time::Duration::from_millis(20));
             }
         }
-        for line in std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default().lines().rev() {
+        for line in std::fs::read_to_string("/proc/thread-self/mountinfo").unwrap_or_default().lines().rev() {
             let point = line.split(' ').nth(4).unwrap_or_default();
             if point.starts_with(&*self.dir.to_string_lossy()) {
                 let _ = rustix::mount::unmount(point, rustix::mount::UnmountFlags::DETACH);

@@ -233,6 +233,12 @@ impl Drop for Bench {
         for parent in self.cgroups() {
             remove_cgroups(&parent);
         }
+        // What a test has mounted for itself would keep the directory from being removed.
+        let mounts = fs::read_to_string("/proc/thread-self/mountinfo").unwrap_or_default();
+        let points = mounts.lines().rev().filter_map(|line| line.split(' ').nth(4));
+        for point in points.filter(|point| Path::new(point).starts_with(self.directory.path())) {
+            let _ = rustix::mount::unmount(point, rustix::mount::UnmountFlags::DETACH);
+        }
     }
 }
 
