@@ -51,7 +51,8 @@ fn present(mount: BorrowedFd<'_>) -> Result<u64> {
 /// Gives a mount the flags of its options and no others.
 ///
 /// Where the kernel refuses because some of those it has are locked (the mount came from a user namespace with more
-/// rights), they stay, unless an option asked for their opposite: then the wish cannot be met and that is an error.
+/// rights), they stay, unless an option asked for their opposite: then the wish cannot be met and that is an error. (`atime` and
+/// the like ask for nothing: see [`FlagWords::exact`].)
 /// `locked` treats them as locked from the start: the tree was cloned with more rights than the container has, and
 /// must not lose by that what the host has put on it.
 ///
